@@ -1,0 +1,182 @@
+"""From parameter offsets to the activities a scanner would see.
+
+A course is a run of administrations of one tracer (the diagnostic PET, the therapy cycles). All courses of a patient
+stand side by side in the patient axis with their own frozen step sequences, so one solve serves them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from calibration.observations import Observations
+from calibration.parameters import Scaling
+from dose.nuclides import Radionuclide
+from dose.regions import is_tumour, members
+from pbpk.administration import Administration
+from pbpk.kinetics import Kinetics
+from pbpk.solve import Grid, Segments, freeze, segments, solve_on
+from pbpk.state import unpack
+
+GRID_RTOL = 1e-4
+"""Tolerance at which step sequences for calibration are frozen: activities to about 1e-5."""
+GRID_MULTIPLE = 64
+"""Frozen grids are padded to a multiple of this, so that few programs are compiled."""
+HALF_LIVES_TO_THE_END = 22
+"""A course is followed this many half-lives past its last administration: 2e-7 of the activity is left."""
+NOT_MODELLED = ("bladder", "blood")
+"""Regions that may be measured but have no counterpart in the fit: voiding, and a sample instead of a region."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """One tracer's administrations and base kinetics; `start_h` is the first administration on the therapy clock."""
+
+    kinetics: Kinetics
+    nuclide: Radionuclide
+    administrations: tuple[Administration, ...]
+
+    @property
+    def start_h(self) -> float:
+        return min(a.time_h for a in self.administrations)
+
+    def minute(self, cycle: int, time_h: float) -> float:
+        """Course time of an hour after the administration of a cycle."""
+        return 60 * (self.administration(cycle).time_h - self.start_h + time_h)
+
+    def administration(self, cycle: int) -> Administration:
+        return next(a for a in self.administrations if a.cycle == cycle)
+
+    def has(self, cycle: int) -> bool:
+        return any(a.cycle == cycle for a in self.administrations)
+
+    @property
+    def end_min(self) -> float:
+        last = max(a.time_h for a in self.administrations) - self.start_h
+        return 60 * (last + HALF_LIVES_TO_THE_END * self.nuclide.half_life_h)
+
+    def segments(self, ask_min, end_min: float | None = None) -> Segments:
+        order = sorted(self.administrations, key=lambda a: a.time_h)
+        return segments(
+            [60 * (a.time_h - self.start_h) for a in order],
+            [60 * a.infusion_h for a in order],
+            [a.amount_nmol for a in order],
+            [a.labelled_nmol for a in order],
+            ask_min,
+            end_min or self.end_min,
+        )
+
+
+class Readout(eqx.Module):
+    """Where each observation is read: step and course index [observation], weights over organs and blood."""
+
+    step: np.ndarray
+    course: np.ndarray
+    weights: Float[np.ndarray, "observation pool"]
+    MBq_per_nmol: np.ndarray
+
+
+class Experiment(eqx.Module):
+    """All courses of a patient with frozen grids, ready to be solved for any offsets."""
+
+    kinetics: Kinetics
+    grid: Grid
+    readout: Readout
+    scaling: Scaling
+
+
+def pool_weights(region: str, organs: tuple[str, ...], observed: frozenset[str]) -> np.ndarray | None:
+    """Weights over (organs, vein, artery, protein) whose sum is the region's activity; None if not modelled.
+
+    One side of a lumped gland is half of it. `remainder` is the whole body less the regions observed in its cycle.
+    """
+    weights = np.zeros(len(organs) + 3)
+    if region in NOT_MODELLED:
+        return None
+    if region in ("whole_body", "remainder"):
+        weights[:] = 1.0
+        for other in observed - {"whole_body", "remainder"} if region == "remainder" else ():
+            part = pool_weights(other, organs, frozenset())
+            weights -= 0 if part is None else part
+        return np.maximum(weights, 0.0)
+    for organ, share in _parts(region, organs):
+        weights[organs.index(organ)] += share
+    return weights if weights.any() else None
+
+
+def _parts(region: str, organs: tuple[str, ...]):
+    if region in organs:
+        return [(region, 1.0)]
+    for side in ("_left", "_right"):
+        if region.endswith(side) and region.removesuffix(side) in organs:
+            return [(region.removesuffix(side), 0.5)]
+    inside = [m for m in members(region) if m != region] if not is_tumour(region) else []
+    return [part for member in inside for part in _parts(member, organs)]
+
+
+def modelled(observations: Observations, organs: tuple[str, ...]) -> np.ndarray:
+    """Mask [observation] of those with a counterpart in the model."""
+    return np.array([pool_weights(r, organs, frozenset()) is not None for r in observations.region], dtype=bool)
+
+
+def experiment(
+    courses: tuple[Course, ...], obs: Observations, names: tuple[str, ...], offsets, like: Experiment | None = None
+):
+    """An `Experiment` with step sequences frozen at the given offsets, no shorter than those of `like`."""
+    organs = courses[0].kinetics.organs
+    scaling = Scaling.of(names, organs)
+    offsets = jnp.asarray(offsets)[:, None]
+    owner = [next(k for k, course in enumerate(courses) if course.has(c)) for c in obs.cycle]
+    minutes = np.array([courses[k].minute(c, t) for k, c, t in zip(owner, obs.cycle, obs.time_h, strict=True)])
+    grids, steps = [], np.zeros(len(obs), int)
+    for k, course in enumerate(courses):
+        mine = np.array(owner) == k
+        ask = np.unique(minutes[mine])
+        seg = course.segments(ask, ask.max() if ask.size else course.end_min)
+        grid = freeze(scaling.apply(course.kinetics, offsets), seg, rtol=GRID_RTOL, multiple=GRID_MULTIPLE)
+        at = np.array([int(np.argmin(np.abs(seg.end_min - m))) for m in minutes[mine]], int)
+        steps[mine] = grid.segment_end[at]
+        grids.append(grid)
+    return Experiment(
+        kinetics=_side_by_side([c.kinetics for c in courses]),
+        grid=_stack(grids, like.grid.h_min.shape[0] if like else 0),
+        readout=_readout(obs, organs, steps, np.array(owner), [c.nuclide for c in courses]),
+        scaling=scaling,
+    )
+
+
+def _readout(obs, organs, steps, owner, nuclides) -> Readout:
+    seen = {c: frozenset(r for r, k in zip(obs.region, obs.cycle, strict=True) if k == c) for c in set(obs.cycle)}
+    weights = np.stack([pool_weights(r, organs, seen[c]) for r, c in zip(obs.region, obs.cycle, strict=True)])
+    scale = np.array([nuclides[k].activity_MBq_per_nmol for k in owner])
+    return Readout(steps, owner, weights, scale)
+
+
+def _side_by_side(kinetics: list[Kinetics]) -> Kinetics:
+    leaves = [eqx.partition(k, eqx.is_array) for k in kinetics]
+    joined = jax.tree.map(lambda *xs: jnp.concatenate(xs, axis=-1), *[arrays for arrays, _ in leaves])
+    return eqx.combine(joined, leaves[0][1])
+
+
+def _stack(grids: list[Grid], at_least: int) -> Grid:
+    size = max(at_least, *(len(g.h_min) for g in grids))
+    pad = lambda x, fill: np.concatenate([x, np.full((size - len(x), *x.shape[1:]), fill)])
+    side = lambda name, fill: np.stack([pad(getattr(g, name), fill) for g in grids], axis=-1)
+    return Grid(side("h_min", 1.0), side("active", False), side("bolus_nmol", 0.0), side("infusion_nmol_per_min", 0.0),
+                np.arange(size))  # fmt: skip
+
+
+def log_activity(exp: Experiment, offsets: Float[Array, " parameter"]) -> Float[Array, " observation"]:
+    """Log of the activity (MBq) that each observation should show; differentiable in `offsets`."""
+    kin = exp.scaling.apply(exp.kinetics, offsets[:, None])
+    y = solve_on(kin, exp.grid)
+    hot = unpack(jnp.moveaxis(y, 0, 1), len(kin.organs)).hot
+    pools = jnp.concatenate([hot.organ_total, hot.blood])
+    read = pools[:, jnp.asarray(exp.readout.step), jnp.asarray(exp.readout.course)]
+    activity = jnp.asarray(exp.readout.MBq_per_nmol) * jnp.sum(jnp.asarray(exp.readout.weights).T * read, axis=0)
+    return jnp.log(activity)

@@ -1,0 +1,71 @@
+"""From a study to what the engine works with: courses of one tracer each, and the prior of the parameters that move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from calibration.forward import Course
+from calibration.parameters import Prior, prior
+from dose.nuclides import radionuclide
+from dose.radiobiology import tissue
+from dose.regions import is_tumour
+from pbpk.administration import Administration
+from pbpk.parameters import ligand
+from pbpk.scaling import Physiology, kinetics, physiology
+from twin.patient import Study
+
+
+@dataclass(frozen=True)
+class Body:
+    """Anatomy and prior of a study; courses in order of tracer, the therapy's first where it was given."""
+
+    physiology: Physiology
+    courses: tuple[Course, ...]
+    prior: Prior
+
+    @property
+    def organs(self) -> tuple[str, ...]:
+        return self.physiology.organs
+
+    @property
+    def first(self) -> Course:
+        return self.courses[0]
+
+
+def body_of(study: Study, administrations: tuple[Administration, ...] | None = None) -> Body:
+    """Scale the model to the study's patient; `administrations` (default: the study's) are what is given.
+
+    Raises:
+        InputError: volumes or covariates that leave no room for the rest of the body.
+    """
+    given = study.administrations if administrations is None else administrations
+    drug = ligand(study.ligand)
+    scaled = physiology(study.covariates, drug.target, _volumes(study))
+    tracers = dict.fromkeys([(study.ligand, study.nuclide), *((a.ligand, a.nuclide) for a in given)])
+    courses = (_course(study, scaled, given, *tracer) for tracer in tracers)
+    courses = tuple(course for course in courses if course.administrations)
+    return Body(scaled, courses, prior(drug, scaled.organs, study.covariates))
+
+
+def _volumes(study: Study) -> dict[str, float]:
+    """Segmented volumes as the model's organs: two sides of a lumped gland are added, unseen tumours get a volume."""
+    volumes = dict(study.volumes_mL)
+    for gland in ("parotid", "submandibular"):
+        sides = [volumes.pop(f"{gland}_{side}", None) for side in ("left", "right")]
+        known = [v for v in sides if v is not None]
+        if known and gland not in volumes:
+            volumes[gland] = 2 * sum(known) / len(known)
+    seen = (r for r in study.observations.region if is_tumour(r) and r not in volumes)
+    return volumes | dict.fromkeys(seen, UNSEGMENTED_TUMOUR_ML)
+
+
+UNSEGMENTED_TUMOUR_ML = 10.0
+"""Volume of a tumour that was measured without one: its dose then carries the wide mass error of noise.csv."""
+
+
+def _course(study: Study, scaled: Physiology, given, drug_name: str, nuclide_name: str) -> Course:
+    nuclide = radionuclide(nuclide_name)
+    repair = {o: tissue(o).repair_rate_per_h / 60 for o in scaled.organs}
+    kin = kinetics(scaled, study.covariates, ligand(drug_name), nuclide, repair)
+    mine = tuple(a for a in given if (a.ligand, a.nuclide) == (drug_name, nuclide_name))
+    return Course(kin, nuclide, mine)

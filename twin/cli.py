@@ -1,0 +1,215 @@
+"""The command `theratwin`: parse, call the verbs, write the results folder. Words go to stderr, tables to files."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dose.errors import InputError, TheratwinError, describe
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console(stderr=True)
+
+BAD_INPUT, BROKEN = 2, 1
+"""Exit codes: something to correct in the input; a fault of the program."""
+
+CURVE_POINTS = 96
+CURVE_END_H = 240.0
+"""Curves are drawn to the later of this time and 1.5 times the last measurement."""
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it isn't there.")]
+Tracer = Annotated[str | None, typer.Option("--tracer", help="Such as 177Lu-DOTATATE, where the study doesn't say.")]
+Draws = Annotated[int, typer.Option("--draws", min=20, help="Posterior draws.")]
+Seed = Annotated[int, typer.Option("--seed", help="Key of the random draws.")]
+Cycles = Annotated[int, typer.Option("--cycles", min=1, max=12, help="Therapy cycles to plan for.")]
+
+
+def told_in_words(command):
+    """Errors as one paragraph on stderr and an exit code; THERATWIN_TRACEBACK=1 shows the traceback instead."""
+
+    @functools.wraps(command)
+    def run(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if os.environ.get("THERATWIN_TRACEBACK"):
+                raise
+            kind = type(error).__name__
+            known = isinstance(error, TheratwinError)
+            hint = "" if known else " This is a fault of theratwin; THERATWIN_TRACEBACK=1 shows where."
+            console.print(f"[bold red]{kind}[/]: {escape(str(error))}{hint}", soft_wrap=True)
+            raise typer.Exit(BAD_INPUT if known else BROKEN) from error
+
+    return run
+
+
+@contextmanager
+def step(words: str):
+    """A spinner with the elapsed time while the block runs, and one line when it is done."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(words, total=None)
+        yield
+        progress.update(task, total=1, completed=1)
+
+
+@app.command()
+@told_in_words
+def demo(out: Out = Path("theratwin_demo"), seed: Seed = 0):
+    """Make a virtual patient, plan the therapy, then adapt it to a later scan; all into OUT."""
+    from twin.demo import write_demo
+    from twin.results import check_writable
+
+    require_double_precision()
+    check_writable(out)
+    with step("making the virtual patient"):
+        study = write_demo(out, seed)
+    later = sorted(p for p in Path(study).parent.iterdir() if p.is_dir() and p != Path(study) and "later" in p.name)
+    run_plan(Path(study), out / "results", None, 4, 200, seed)
+    for folder in later:
+        run_adapt(out / "results", folder, out / f"results_{folder.name}", None, 4)
+
+
+@app.command()
+@told_in_words
+def plan(study: Path, out: Out, cycles: Cycles = 4, tracer: Tracer = None, draws: Draws = 200, seed: Seed = 0):
+    """Calibrate a twin to STUDY, forecast its doses and plan the remaining cycles."""
+    run_plan(study, out, tracer, cycles, draws, seed)
+
+
+@app.command()
+@told_in_words
+def adapt(folder: Path, study: Path, out: Out | None = None, cycles: Cycles = 4, tracer: Tracer = None):
+    """Adapt the twin in FOLDER to the later scans of STUDY; without --out the results go beside FOLDER."""
+    run_adapt(folder, study, out or folder.with_name(f"{folder.resolve().name}_adapted"), tracer, cycles)
+
+
+@app.command()
+@told_in_words
+def doctor(out: Out = Path()):
+    """Say which versions, precision, cores and folders are in use; the exit code is 0 where all is well."""
+    from twin.diagnosis import diagnose
+
+    findings = diagnose(out)
+    for name, (good, words) in findings.items():
+        mark = "[green]ok[/]  " if good else "[bold red]bad[/] "
+        console.print(f"{mark} {name:<18} {escape(words)}", soft_wrap=True, highlight=False)
+    if not all(good for good, _ in findings.values()):
+        raise typer.Exit(BROKEN)
+
+
+def require_double_precision():
+    """Set up JAX and make sure that it computes in double precision.
+
+    Raises:
+        InputError: it does not.
+    """
+    from twin._jax import configure
+
+    configure()
+    import jax.numpy as jnp
+
+    if jnp.zeros(()).dtype != jnp.float64:
+        do = "unset JAX_ENABLE_X64 and don't switch jax_enable_x64 off"
+        raise InputError(describe("jax precision", str(jnp.zeros(()).dtype), "float64", do))
+
+
+def run_plan(study_path: Path, out: Path, tracer, cycles: int, draws: int, seed: int):
+    """What `theratwin plan` does."""
+    from twin.results import check_writable
+    from twin.study import read_study
+
+    check_writable(out)
+    with step("reading the study"):
+        study = read_study(study_path, tracer)
+    require_double_precision()
+    from twin.verbs import calibrate
+
+    with step(f"calibrating to {len(study.observations)} measurements"):
+        patient = calibrate(study, draws=draws, seed=seed)
+    finish(patient, out, cycles)
+
+
+def run_adapt(folder: Path, study_path: Path, out: Path, tracer, cycles: int):
+    """What `theratwin adapt` does."""
+    from twin import store
+    from twin.later import later_data
+    from twin.results import check_writable
+    from twin.study import read_study
+
+    check_writable(out)
+    with step("opening the twin and reading the later study"):
+        before = store.open(folder)
+        study = read_study(study_path, tracer or f"{before.study.nuclide}-{before.study.ligand}")
+        before, observations, administrations = later_data(before, study)
+    require_double_precision()
+    from twin.verbs import adapt as adapt_twin
+
+    with step(f"adapting to {len(observations)} new measurements"):
+        patient = adapt_twin(before, observations, administrations)
+    finish(patient, out, cycles)
+
+
+def finish(patient, out: Path, cycles: int):
+    """Forecast, plan, curves and the results folder of a calibrated twin."""
+    from twin.planning import plan as plan_schedule
+    from twin.results import write_results
+    from twin.verbs import predict
+
+    with step(f"planning {cycles} cycles"):
+        proposal = plan_schedule(patient, cycles=cycles)
+    with step("forecasting doses"):
+        treated = any(a.cycle > 0 for a in patient.study.administrations)
+        report = predict(patient) if treated else proposal.forecast
+    with step("drawing curves"):
+        curves = curves_of(patient)
+    with step("writing the results"):
+        write_results(out, patient, report, proposal, curves, limits_of())
+    warnings = len({*patient.study.warnings, *patient.posterior.warnings, *report.warnings, *proposal.warnings})
+    console.print(f"results in [bold]{escape(str(out))}[/]: report.html has {warnings} warnings", soft_wrap=True)
+
+
+def curves_of(patient) -> dict:
+    """(time_h, bands) of each cycle that was measured."""
+    import numpy as np
+
+    from twin.verbs import band
+
+    curves, seen = {}, patient.study.observations
+    for cycle in sorted(set(seen.cycle)):
+        last_h = float(np.max(seen.of_cycle(cycle).time_h))
+        time_h = np.linspace(0.0, max(CURVE_END_H, 1.5 * last_h), CURVE_POINTS)
+        curves[cycle] = (time_h, band(patient, cycle, time_h))
+    return curves
+
+
+def limits_of():
+    """The limits that the plan kept to."""
+    from twin.planning import default_limits
+
+    return default_limits()
+
+
+def main():
+    """Entry point; a broken pipe or Ctrl-C ends quietly."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        console.print("stopped; nothing half written is left")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

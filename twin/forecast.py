@@ -1,0 +1,220 @@
+"""Doses from posterior draws: one batched solve of the therapy course, then S values, masses and drift.
+
+Absorbed dose D = TIA S; BED = D + 2 S^2 kill / (alpha/beta), with kill the integral of activity times its unrepaired
+part, taken along in the ODE (DOSE.md section 6: G D^2 = 2 S^2 kill).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from calibration import noise
+from calibration.forward import Course, pool_weights
+from calibration.parameters import Scaling
+from dose.nuclides import radionuclide
+from dose.organ import dose_coefficient_Gy_per_MBq_h
+from dose.provenance import load_table
+from dose.radiobiology import tissue
+from dose.regions import density_g_per_mL, is_tumour
+from pbpk.kinetics import Kinetics
+from pbpk.scaling import KIDNEYS
+from pbpk.solve import PLANNING_RTOL, solve
+from pbpk.state import unpack
+from twin.body import Body, body_of
+from twin.patient import DoseReport, PatientTwin
+
+REPORTED = ("kidney_left", "kidney_right", "kidneys", "liver", "spleen", "parotid", "submandibular", "lacrimal",
+            "adrenals", "red_marrow")  # fmt: skip
+"""Organs in every report, where the model and the ligand have them; named tumours follow."""
+CHUNK = 51
+"""Draws solved at once: a working set that stays in the processor's cache."""
+SEGMENTS_MULTIPLE = 32
+"""Segments are padded to this multiple, so that few programs are compiled."""
+DRIFT_SEED = 20_001
+
+
+def constants() -> dict[str, float]:
+    return {row["quantity"]: float(row["value"]) for row in load_table("twin", "forecast.csv")}
+
+
+def states(course: Course, names, offsets, ask_min) -> np.ndarray:
+    """States [ask, row, draw] of a course at `ask_min`, for offsets of shape [draw, parameter]."""
+    seg = course.segments(_padded(course, ask_min))
+    at = [int(np.argmin(np.abs(seg.end_min - minute))) for minute in ask_min]
+    scaling = Scaling.of(names, course.kinetics.organs)
+    padded = np.concatenate([offsets, np.zeros((-len(offsets) % CHUNK, offsets.shape[1]))])
+    parts = []
+    for chunk in padded.reshape(-1, CHUNK, offsets.shape[1]):
+        kin = scaling.apply(_copies(course.kinetics, CHUNK), jnp.asarray(chunk.T))
+        parts.append(np.asarray(solve(kin, seg, rtol=PLANNING_RTOL).y[jnp.asarray(at)]))
+    return np.concatenate(parts, axis=-1)[..., : len(offsets)]
+
+
+def _copies(kin: Kinetics, count: int) -> Kinetics:
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (*x.shape[:-1], count)), kin)
+
+
+def _padded(course: Course, ask_min) -> np.ndarray:
+    """Add times so that the number of segments is a multiple; where they lie only costs a few steps."""
+    seg = course.segments(ask_min)
+    missing = -len(seg.length_min) % SEGMENTS_MULTIPLE
+    end = seg.end_min[-1]
+    extra = end * (np.arange(1, missing + 1) + 0.37) / (missing + 2)
+    return np.concatenate([np.asarray(ask_min, float), extra])
+
+
+def activities(body: Body, names, course: Course, minutes, weights, offsets) -> np.ndarray:
+    """Activity in MBq, [region, time, draw], of pools by `weights` [region, pool] at `minutes` of a course."""
+    order = np.unique(minutes)
+    y = states(course, names, offsets, order)[np.searchsorted(order, minutes)]
+    hot = unpack(np.moveaxis(y, 1, 0), len(body.organs)).hot
+    pools = np.concatenate([hot.organ_total, hot.blood])
+    return course.nuclide.activity_MBq_per_nmol * np.einsum("rp,ptd->rtd", weights, pools)
+
+
+def reported_regions(body: Body, twin: PatientTwin) -> tuple[str, ...]:
+    organs = [r for r in REPORTED if r in body.organs or r == "kidneys"]
+    moved = {name.split("/")[-1] for name in twin.posterior.names}
+    organs = [r for r in organs if r in moved or r in ("kidneys", "red_marrow", "liver", "spleen")]
+    tumours = [o for o in body.organs if is_tumour(o) and (o != "tumour_rest" or o in twin.study.volumes_mL)]
+    return (*organs, *tumours)
+
+
+def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseReport:
+    """Doses of each therapy cycle among `administrations`, with the posterior's draws."""
+    body = body_of(twin.study, administrations)
+    course = body.first
+    cycles = tuple(sorted(a.cycle for a in course.administrations if a.cycle > 0))
+    regions = reported_regions(body, twin)
+    last_h = {(c, r): _last_h(twin, c, r) for c in cycles for r in regions}
+    starts = [course.minute(c, 0.0) for c in cycles]
+    seen = [course.minute(c, t) for (c, _), t in last_h.items() if t > 0]
+    ask = np.unique([*starts, *seen, course.end_min])
+    ask = ask[ask > 0]
+    offsets = np.concatenate([twin.posterior.draws, twin.posterior.map_log[None]])
+    y = states(course, twin.posterior.names, offsets, ask)
+    tia, kill = unpacked_tia(y, body, course), _kill(y, body, course)
+    at = np.searchsorted(ask, [*starts[1:], course.end_min])
+    per_cycle = lambda x: np.diff(x[:, at], axis=1, prepend=0.0)
+    organ_tia, organ_kill = per_cycle(tia), per_cycle(kill)
+    drift = _drift(cycles, observed_cycles, regions, len(offsets))
+    dose, bed, region_tia, mass = _doses(twin, body, regions, organ_tia, organ_kill, drift, course.nuclide.name)
+    extrapolated = np.ones((len(cycles), len(regions)))
+    for j, c in enumerate(cycles):
+        for k, r in enumerate(regions):
+            if last_h[c, r] > 0:
+                w = pool_weights(r, body.organs, frozenset())
+                begun = (w @ tia[:, np.searchsorted(ask, starts[j]), -1]) if starts[j] > 0 else 0.0
+                until = w @ tia[:, np.searchsorted(ask, course.minute(c, last_h[c, r])), -1] - begun
+                extrapolated[j, k] = 1 - until / (w @ organ_tia[:, j, -1])
+    return DoseReport(
+        regions=regions,
+        cycles=cycles,
+        administered_MBq=np.array([course.administration(c).activity_MBq for c in cycles]),
+        kind=tuple("assimilated" if c in observed_cycles else "forecast" for c in cycles),
+        dose_Gy=dose[:-1],
+        bed_Gy=bed[:-1],
+        tia_MBq_h=region_tia[:-1],
+        mass_g=mass,
+        extrapolated_fraction=np.clip(extrapolated, 0.0, 1.0),
+        truth_Gy=twin.study.truth_Gy,
+        warnings=_unsegmented(twin, regions, body),
+    )
+
+
+def _last_h(twin: PatientTwin, cycle: int, region: str) -> float:
+    """Hour of the last measurement that shows the region in a cycle; 0 where there is none."""
+    obs = twin.study.observations
+    related = {region, f"{region}_left", f"{region}_right"} | (set(KIDNEYS) if region == "kidneys" else set())
+    related |= {"kidneys"} if region in KIDNEYS else set()
+    times = [t for t, r, c in zip(obs.time_h, obs.region, obs.cycle, strict=True) if c == cycle and r in related]
+    return max(times, default=0.0)
+
+
+def unpacked_tia(y, body: Body, course: Course) -> np.ndarray:
+    """TIA in MBq h of organs and blood, [pool, ask, draw], from states [ask, row, draw]."""
+    integrals = unpack(np.moveaxis(y, 1, 0), len(body.organs)).integrals
+    return np.concatenate([integrals.organ, integrals.blood]) * course.nuclide.activity_MBq_per_nmol / 60
+
+
+def _kill(y, body: Body, course: Course) -> np.ndarray:
+    """Integral of activity times its unrepaired part in (MBq h)^2, [organ, ask, draw]."""
+    integrals = unpack(np.moveaxis(y, 1, 0), len(body.organs)).integrals
+    return np.asarray(integrals.kill) * (course.nuclide.activity_MBq_per_nmol / 60) ** 2
+
+
+def _drift(cycles, observed, regions, draws: int) -> np.ndarray:
+    """Factor [draw, cycle, region] of the change in uptake away from the last cycle seen, a random walk either way.
+
+    The fit has one set of parameters, weighted towards the last cycle seen; kidneys drift together.
+    """
+    rng = np.random.default_rng(DRIFT_SEED)
+    last = max((c for c in cycles if c in observed), default=min(cycles))
+    away = np.array([abs(c - last) for c in cycles])
+    walk = np.cumsum(rng.standard_normal((draws, max(away) + 1, len(regions))), axis=1)
+    walk -= walk[:, :1]
+    kidneys = [k for k, r in enumerate(regions) if r in (*KIDNEYS, "kidneys")]
+    walk[..., kidneys] = walk[..., kidneys[:1]]
+    walk[-1] = 0.0
+    sd = np.array([noise.relative_sd("drift", r) for r in regions])
+    return np.exp(walk[:, away] * sd)
+
+
+def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str):
+    """Dose, BED and TIA [draw, cycle, region] with mass and S-value errors drawn once per region, and masses."""
+    rng = np.random.default_rng(DRIFT_SEED + 1)
+    shape = drift.shape
+    dose, bed, tia = np.empty(shape), np.empty(shape), np.empty(shape)
+    mass = np.array([mass_g(r, body) for r in regions])
+    kidney_noise = rng.standard_normal(shape[0])
+    for k, region in enumerate(regions):
+        weights = pool_weights(region, body.organs, frozenset())
+        s = dose_coefficient_Gy_per_MBq_h(region, nuclide, mass[k])
+        noise_draw = kidney_noise if region in (*KIDNEYS, "kidneys") else rng.standard_normal(shape[0])
+        error = np.exp(noise_draw * np.hypot(_mass_log_sd(region, body), s.relative_sd))
+        error[-1] = 1.0
+        tia[..., k] = np.einsum("p,pcd->dc", weights, organ_tia) * drift[..., k]
+        dose[..., k] = s.total * tia[..., k] * error[:, None]
+        if region == "red_marrow":
+            dose[..., k] += marrow_photons(nuclide) * np.sum(organ_tia, axis=0).T
+        low_let = (s.electron + s.photon) / s.total
+        quadratic = _quadratic(region, body, organ_kill) * (s.total * low_let * error[:, None] * drift[..., k]) ** 2
+        weighted = dose[..., k] * (low_let + (1 - low_let) * constants()["alpha_rbe"])
+        bed[..., k] = weighted + 2 * quadratic / tissue(region).alpha_beta_Gy
+    return dose, bed, tia, mass
+
+
+def _quadratic(region: str, body: Body, organ_kill) -> np.ndarray:
+    """Kill integral [draw, cycle] of a region; for the two kidneys together that of the sum, taken as in proportion."""
+    if region != "kidneys":
+        return organ_kill[body.organs.index(region)].T
+    left, right = (np.sqrt(np.maximum(organ_kill[body.organs.index(o)], 0.0)) for o in KIDNEYS)
+    return ((left + right) ** 2).T
+
+
+def marrow_photons(nuclide: str) -> float:
+    return constants()["marrow_photon"] * radionuclide(nuclide).photon_MeV
+
+
+def mass_g(region: str, body: Body) -> float:
+    inside = KIDNEYS if region == "kidneys" else (region,)
+    volume_mL = sum(1000 * body.physiology.volume_L[body.organs.index(o)] for o in inside)
+    return volume_mL * density_g_per_mL(region)
+
+
+def _is_segmented(region: str, body: Body) -> bool:
+    inside = KIDNEYS if region == "kidneys" else (region,)
+    return all(o in body.physiology.segmented for o in inside)
+
+
+def _mass_log_sd(region: str, body: Body) -> float:
+    word = "segmented" if _is_segmented(region, body) else "unsegmented"
+    return noise.relative_sd("mass_tumour" if is_tumour(region) else "mass", word)
+
+
+def _unsegmented(twin: PatientTwin, regions, body: Body) -> tuple[str, ...]:
+    missing = [r for r in regions if is_tumour(r) and r not in twin.study.volumes_mL]
+    text = "no volume was given for {}: 10 mL is assumed, so its dose is uncertain by half and more; its TIA is not"
+    return tuple(text.format(r) for r in missing)

@@ -1,0 +1,97 @@
+"""The patient's record and twin: immutable values that the verbs turn into new values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from calibration.observations import Observations
+from calibration.posterior import Posterior
+from pbpk.administration import Administration
+from pbpk.parameters import Covariates
+
+
+@dataclass(frozen=True)
+class Study:
+    """One patient's data as read from files: nothing fitted yet.
+
+    `volumes_mL` maps regions to segmented volumes; `truth_Gy` maps (cycle, region) to the known absorbed dose of a
+    virtual patient and is empty for real ones; `warnings` are shown in every report; `source` says in words where
+    the data came from.
+    """
+
+    id: str
+    covariates: Covariates
+    ligand: str
+    nuclide: str
+    administrations: tuple[Administration, ...]
+    observations: Observations
+    volumes_mL: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    source: str = ""
+    truth_Gy: dict[tuple[int, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """A forecast beside the observation that followed it (activities in MBq, 90% interval)."""
+
+    cycle: int
+    region: str
+    time_h: float
+    observed_MBq: float
+    forecast_median_MBq: float
+    forecast_lower90_MBq: float
+    forecast_upper90_MBq: float
+
+    @property
+    def is_inside(self) -> bool:
+        return self.forecast_lower90_MBq <= self.observed_MBq <= self.forecast_upper90_MBq
+
+
+@dataclass(frozen=True)
+class PatientTwin:
+    """A study with its posterior and its ledger of forecasts against what was later seen."""
+
+    study: Study
+    posterior: Posterior
+    ledger: tuple[LedgerEntry, ...] = ()
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def with_ledger(self, entries) -> PatientTwin:
+        return replace(self, ledger=(*self.ledger, *entries))
+
+
+@dataclass(frozen=True)
+class DoseReport:
+    """Absorbed doses with draws.
+
+    `dose_Gy`, `bed_Gy` and `tia_MBq_h` have shape [draw, cycle, region]; `administered_MBq`, `kind`
+    ("forecast" or "assimilated") and `cycles` have shape [cycle]; `extrapolated_fraction` [cycle, region] is the part
+    of the time-integrated activity after the last measurement of that region (1 where there is none).
+    `mass_g` has shape [region].
+    """
+
+    regions: tuple[str, ...]
+    cycles: tuple[int, ...]
+    administered_MBq: np.ndarray
+    kind: tuple[str, ...]
+    dose_Gy: np.ndarray
+    bed_Gy: np.ndarray
+    tia_MBq_h: np.ndarray
+    mass_g: np.ndarray
+    extrapolated_fraction: np.ndarray
+    truth_Gy: dict[tuple[int, str], float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A schedule with its forecast and, per cycle, the constraint that stopped it growing."""
+
+    administrations: tuple[Administration, ...]
+    active_constraint: tuple[str, ...]
+    forecast: DoseReport
+    probability_exceeded: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,160 @@
+"""Save and open a patient twin: words in JSON, arrays in netCDF, whole or not at all.
+
+A twin is a folder of `twin.json` (format version, words, checksum of the arrays) and `arrays.nc` (h5netcdf). Writing
+goes to a hidden sibling, is flushed to the disk and then renamed, so that a reader never sees half a twin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from calibration.observations import FIELDS, Observations
+from calibration.posterior import Posterior
+from dose.errors import InputError, describe
+from pbpk.administration import Administration
+from pbpk.parameters import Covariates
+from twin.patient import LedgerEntry, PatientTwin, Study
+from twin.whole import not_writable, replace_folder, write_whole
+
+FORMAT = 1
+"""Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
+
+MIGRATIONS: dict = {}
+"""From version n: a function of the words (dict) that returns the words of version n + 1."""
+
+NUMBERS = ("time_h", "activity_MBq", "sd_MBq", "volume_mL")
+POSTERIOR = {
+    "prior_median": ("parameter",),
+    "prior_log_sd": ("parameter",),
+    "map_log": ("parameter",),
+    "covariance": ("parameter", "parameter_"),
+    "draws": ("draw", "parameter"),
+}
+"""Arrays of a posterior and their dimensions in the netCDF file."""
+
+
+def save(twin: PatientTwin, folder) -> Path:
+    """Write the twin to `folder`, replacing an earlier twin there, and return the folder.
+
+    Raises:
+        InputError: the place can't be written, or holds something that is no twin.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / "twin.json").is_file():
+        raise InputError(describe(str(folder), "a folder that is no twin", "a new place", "choose another name"))
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        arrays = temporary / "arrays.nc"
+        _arrays(twin).to_netcdf(arrays, engine="h5netcdf")
+        words = _words(twin) | {"format": FORMAT, "arrays_sha256": _sha256(arrays)}
+        write_whole(temporary / "twin.json", json.dumps(words, indent=1, sort_keys=True).encode())
+        replace_folder(temporary, folder)
+    except OSError as error:
+        raise not_writable(folder.parent, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def open(folder) -> PatientTwin:
+    """The twin saved at `folder`, which may also be a results folder holding `twin/`.
+
+    Raises:
+        InputError: no twin there, damaged, or written by a newer version.
+    """
+    folder = Path(folder)
+    folder = folder if (folder / "twin.json").is_file() else folder / "twin"
+    words, arrays = _read(folder)
+    return PatientTwin(
+        study=_study(words["study"], arrays),
+        posterior=_posterior(words["posterior"], arrays),
+        ledger=tuple(LedgerEntry(**entry) for entry in words["ledger"]),
+        provenance=words["provenance"],
+    )
+
+
+def _read(folder: Path):
+    """Words (of the present format) and arrays, checksum verified."""
+    import xarray as xr
+
+    do = "run theratwin plan again, or give the folder that it wrote"
+    if not (folder / "twin.json").is_file() or not (folder / "arrays.nc").is_file():
+        raise InputError(describe("twin", f"no twin at {folder}", "twin.json and arrays.nc", do))
+    try:
+        words = _migrate(json.loads((folder / "twin.json").read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise InputError(describe("twin.json", str(error), "whole JSON", do)) from error
+    if words["arrays_sha256"] != _sha256(folder / "arrays.nc"):
+        raise InputError(describe("arrays.nc", "another checksum than when it was saved", "an unchanged file", do))
+    with xr.open_dataset(folder / "arrays.nc", engine="h5netcdf") as arrays:
+        return words, arrays.load()
+
+
+def _migrate(words: dict) -> dict:
+    """Words of an older format brought to the present one, step by step."""
+    while words.get("format") != FORMAT:
+        step = MIGRATIONS.get(words.get("format"))
+        if step is None:
+            found, do = f"format {words.get('format')}", "update theratwin, or calibrate again with this version"
+            raise InputError(describe("twin.json", found, f"format {FORMAT} or older", do))
+        words = step(words)
+    return words
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _words(twin: PatientTwin) -> dict:
+    study, posterior = twin.study, twin.posterior
+    kept = {"id": study.id, "ligand": study.ligand, "nuclide": study.nuclide, "source": study.source}
+    return {
+        "study": kept
+        | {
+            "covariates": asdict(study.covariates),
+            "administrations": [asdict(a) for a in study.administrations],
+            "observations": {name: list(getattr(study.observations, name)) for name in FIELDS if name not in NUMBERS},
+            "volumes_mL": study.volumes_mL,
+            "warnings": list(study.warnings),
+            "truth_Gy": [[cycle, region, dose] for (cycle, region), dose in study.truth_Gy.items()],
+        },
+        "posterior": {name: list(getattr(posterior, name)) for name in ("names", "unit", "warnings")}
+        | {"chi2": float(posterior.chi2), "observations_used": int(posterior.observations_used)},
+        "ledger": [asdict(entry) for entry in twin.ledger],
+        "provenance": dict(twin.provenance),
+    }
+
+
+def _arrays(twin: PatientTwin):
+    import xarray as xr
+
+    seen = {f"observed_{name}": ("observation", getattr(twin.study.observations, name)) for name in NUMBERS}
+    fitted = {name: (dims, np.asarray(getattr(twin.posterior, name), dtype=float)) for name, dims in POSTERIOR.items()}
+    return xr.Dataset(seen | fitted)
+
+
+def _study(words: dict, arrays) -> Study:
+    numbers = {name: arrays[f"observed_{name}"].values for name in NUMBERS}
+    covariates = words["covariates"] | {"assumed": tuple(words["covariates"]["assumed"])}
+    return Study(
+        **{name: words[name] for name in ("id", "ligand", "nuclide", "source", "volumes_mL")},
+        covariates=Covariates(**covariates),
+        administrations=tuple(Administration(**a) for a in words["administrations"]),
+        observations=Observations(**numbers, **{name: tuple(v) for name, v in words["observations"].items()}),
+        warnings=tuple(words["warnings"]),
+        truth_Gy={(int(cycle), region): dose for cycle, region, dose in words["truth_Gy"]},
+    )
+
+
+def _posterior(words: dict, arrays) -> Posterior:
+    lists = {name: tuple(words[name]) for name in ("names", "unit", "warnings")}
+    numbers = {name: words[name] for name in ("chi2", "observations_used")}
+    return Posterior(**lists, **numbers, **{name: arrays[name].values for name in POSTERIOR})

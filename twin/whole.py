@@ -1,0 +1,48 @@
+"""Files and folders that are written whole or not at all: hidden sibling, flush to the disk, rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from dose.errors import InputError, describe
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one, even if the machine stops.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise not_writable(path.parent, error) from error
+
+
+def not_writable(folder, error: OSError) -> InputError:
+    """The error for a folder that can't be written."""
+    found = f"{error.strerror or error} ({folder})"
+    return InputError(describe("output folder", found, "a folder that can be written", "choose another --out"))
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Put `new` (a sibling) where `place` is; what was there goes only after the new one stands."""
+    old = place.with_name(f".{place.name}.old.{uuid.uuid4().hex}")
+    if place.exists():
+        place.replace(old)
+    try:
+        new.replace(place)
+    except OSError:
+        if old.exists():
+            old.replace(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
