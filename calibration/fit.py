@@ -103,7 +103,7 @@ def calibrate(
 
 
 def _require_float64():
-    if not jax.config.read("jax_enable_x64"):
+    if jnp.zeros(()).dtype != jnp.float64:
         found, expected = "single precision", "jax_enable_x64 on"
         raise CalibrationError(describe("jax precision", found, expected, "import twin first, or set JAX_ENABLE_X64=1"))
 
