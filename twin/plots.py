@@ -268,5 +268,5 @@ def png(figure) -> bytes:
     """The figure as a PNG image."""
     content = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(content, format="png", bbox_inches="tight", facecolor="white")
+        figure.savefig(content, format="png", facecolor="white")
     return content.getvalue()

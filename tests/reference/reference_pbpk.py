@@ -1,0 +1,125 @@
+"""Reference solutions of the whole-body model as `Kinetics` and `Segments`, and the default patient of the tests.
+
+Each case of shared/data/pbpk is a JSON file of anatomy, ligand and administrations beside a CSV of amounts over time.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from dose.nuclides import radionuclide
+from pbpk.kinetics import Kinetics
+from pbpk.parameters import Covariates, ligand
+from pbpk.scaling import kinetics, physiology
+from pbpk.solve import Segments, segments
+from pbpk.state import LEDGER, State, unpack
+
+CASES = ("A", "B", "C", "D")
+LEADING = ("Lungs", "Liver", "Spleen", "GI")
+"""The organs whose place in `Kinetics` has a meaning: lungs, liver, then the two that drain into it."""
+POOL_SUFFIXES = {
+    "vascular": "Vas", "interstitial": "Int", "transit": "Intera", "bound": "Bound", "internalised": "Intern",
+}  # fmt: skip
+REPAIR_PER_MIN = np.log(2) / 168
+WEEKS_6_MIN = 6 * 7 * 24 * 60
+
+
+def default_patient() -> Kinetics:
+    """Typical man with one tumour of 20 mL and the typical remaining burden; 177Lu-PSMA-617."""
+    patient = Covariates.of(weight_kg=80, height_m=1.711, haematocrit=0.42, gfr_mL_min=100)
+    drug = ligand("PSMA-617")
+    body = physiology(patient, drug.target, {"tumour_1": 20.0})
+    return kinetics(body, patient, drug, radionuclide("177Lu"), {})
+
+
+def bolus(total_nmol=100.0, hot_nmol=10.0, ask_min=(), end_min=1440.0) -> Segments:
+    """One bolus at time 0."""
+    return segments([0.0], [0.0], [total_nmol], [hot_nmol], ask_min, end_min)
+
+
+def load(case: str, shared: Path) -> tuple[Kinetics, Segments, list[str], np.ndarray]:
+    """Kinetics, segments asked at every time of the table, its header, and its rows [time, column]."""
+    described = next((shared / "data" / "pbpk").glob(f"ref_{case}_*.json"))
+    with described.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    table = np.array(lines, float)
+    given = json.loads(described.read_text(encoding="utf-8"))
+    return _kinetics(given["organs"], given["globals"]), _segments(given["administrations"], table[:, 0]), header, table
+
+
+def _kinetics(organs: dict[str, dict[str, float]], common: dict[str, float]) -> Kinetics:
+    names = (*LEADING, *(name for name in organs if name not in LEADING))
+    column = lambda key: jnp.array([[organs[name].get(key, 0.0)] for name in names])
+    in_kidney = lambda value, elsewhere: jnp.array([[value if name == "Kidney" else elsewhere] for name in names])
+    one = lambda value: jnp.array([float(value)])
+    interstitial = column("V_interstitial")
+    return Kinetics(
+        plasma_flow=column("F"),
+        vascular=column("V_vascular"),
+        interstitial=jnp.where(interstitial > 0, interstitial, 1.0),
+        transit=in_kidney(common["V_kidney_intracellular"], 1.0),
+        permeability=column("PS"),
+        filtration=in_kidney(common["GFR"] * common["phi"], 0.0),
+        receptors=column("R0"),
+        internalisation=column("lambda_int"),
+        release=column("lambda_rel"),
+        nonsaturable=0 * interstitial,
+        repair=jnp.full_like(interstitial, REPAIR_PER_MIN),
+        k_on=one(common["k_on"]),
+        k_off=one(common["k_off"]),
+        excreted_fraction=one(common["f_exc"]),
+        arterial=one(common["V_arterial"]),
+        venous=one(common["V_venous"]),
+        protein_binding=one(0),
+        protein_return=one(0),
+        decay=one(common["lambda_phys"]),
+        organs=names,
+        portal_count=2,
+    )
+
+
+def _segments(given: list[dict[str, float]], t_min) -> Segments:
+    start, duration, hot, cold = (
+        np.array([g[key] for g in given]) for key in ("t_min", "duration_min", "hot_nmol", "cold_nmol")
+    )
+    return segments(start, duration, hot + cold, hot, t_min, t_min[-1])
+
+
+def states_at(y, seg: Segments, t_min, organs: int) -> State:
+    """The states [time, row, 1] of a solution at asked-for times, without the patient axis: fields [axis, time]."""
+    nearest = np.argmin(np.abs(seg.end_min[None, :] - np.asarray(t_min)[:, None]), axis=1)
+    return unpack(np.asarray(y)[nearest, :, 0].T, organs)
+
+
+def errors(y, kin: Kinetics, seg: Segments, header: list[str], table: np.ndarray) -> dict[str, float]:
+    """Largest error of every column over the column's peak, from the first time after 0 on; a zero column is absent.
+
+    Hot integrals are compared per organ, at the last time, relative to their value; keys "<organ>.hot_integral".
+    """
+    theirs = dict(zip(header, table[1:].T, strict=True))
+    state = states_at(y, seg, table[1:, 0], len(kin.organs))
+    ours = _columns(state, kin.organs)
+    found = {name: _relative(ours[name], theirs[name]) for name in ours if name in theirs and theirs[name].any()}
+    for k, organ in enumerate(kin.organs):
+        parts = [theirs.get(f"{organ}{suffix}.hot_integral_nmol_min", [0.0])[-1] for suffix in POOL_SUFFIXES.values()]
+        found[f"{organ}.hot_integral"] = _relative(state.integrals.organ[k, -1:], sum(parts))
+    return found
+
+
+def _relative(ours, theirs) -> float:
+    return float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs)))
+
+
+def _columns(state: State, organs) -> dict:
+    cold = [total - hot for total, hot in zip(state.total, state.hot, strict=True)]
+    columns = {f"{name}_hot_nmol": state.integrals.ledger[k] for k, name in enumerate(LEDGER)}
+    for kind, species in (("hot", state.hot), ("cold", type(state.hot)(*cold))):
+        for pool, suffix in POOL_SUFFIXES.items():
+            columns |= {f"{o}{suffix}.{kind}_nmol": getattr(species, pool)[k] for k, o in enumerate(organs)}
+        columns |= {f"{name}.{kind}_nmol": species.blood[k] for k, name in enumerate(("Vein", "Art"))}
+    return columns

@@ -1,0 +1,82 @@
+"""The whole-body model against independent solutions, its own balance, exact properties and differences."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.scaling import KIDNEYS
+from pbpk.solve import freeze, solve, solve_on
+from pbpk.state import LEDGER, species_rows, unpack
+from tests.reference.reference_pbpk import CASES, WEEKS_6_MIN, bolus, default_patient, errors, load
+from tests.validate import check, shared
+
+TIMES_MIN = (10.0, 60.0, 240.0, 1440.0, 10080.0)
+HOT = 10.0
+COURSE = bolus(100.0, HOT, TIMES_MIN, WEEKS_6_MIN)
+PEAK, BALANCE, EXACT, GRADIENT = 1e-5, 1e-9, 1e-7, 1e-5
+
+
+def _register(case: str):
+    @check(f"pbpk.reference_{case}", "worst error over peak", f"{PEAK:g}", "independent solution of the same equations")
+    def reference():
+        folder = shared("pbpk").parent.parent
+        kin, seg, header, table = load(case, folder)
+        found = errors(solve(kin, seg).y, kin, seg, header, table)
+        worst = max(error for name, error in found.items() if not name.endswith("hot_integral"))
+        return worst, worst <= PEAK
+
+
+for _case in CASES:
+    _register(_case)
+
+
+@check(
+    "pbpk.balance", "part of the injected", f"{BALANCE:g}", "hot ligand is in the body, decayed, in urine or released"
+)
+def balance():
+    kin = default_patient()
+    size = species_rows(len(kin.organs))
+    y = np.asarray(solve(kin, COURSE).y[..., 0])
+    ledger = y[:, -len(LEDGER) :].sum(axis=1)
+    worst = np.max(np.abs(y[:, size : 2 * size].sum(axis=1) + ledger - HOT)) / HOT
+    return float(worst), worst <= BALANCE
+
+
+@check("pbpk.hot_cold", "worst error over peak", f"{EXACT:g}", "exact: hot = exp(-lambda t) times hot without decay")
+def hot_cold():
+    kin = default_patient()
+    stable = eqx.tree_at(lambda k: k.decay, kin, 0 * kin.decay)
+    size = species_rows(len(kin.organs))
+    ours, without = (np.asarray(solve(k, COURSE).y[:, size : 2 * size, 0]) for k in (kin, stable))
+    exact = np.exp(-float(kin.decay[0]) * COURSE.end_min)[:, None] * without
+    peak = exact.max(axis=0)
+    held = peak > 1e-12
+    worst = float(np.max(np.abs(ours - exact).max(axis=0)[held] / peak[held]))
+    return worst, worst <= EXACT
+
+
+@check("pbpk.gradient", "of log TIA by log parameter", f"{GRADIENT:g}", "central differences of solves at rtol 1e-10")
+def gradient():
+    """Kidneys and tumour by receptors everywhere, affinity and excretion."""
+    kin, half_step = default_patient(), 1e-3
+    names = ("receptors", "k_on", "excreted_fraction")
+    get = lambda k: [getattr(k, name) for name in names]
+    change = lambda theta, k: eqx.tree_at(get, k, [v * f for v, f in zip(get(k), jnp.exp(theta), strict=True)])
+    at = np.array([kin.organs.index(organ) for organ in (*KIDNEYS, "tumour_1")])
+    seg = bolus(100.0, HOT, (), WEEKS_6_MIN)
+
+    def log_tia(y):
+        kept = unpack(y, len(kin.organs)).integrals.organ[at]
+        return jnp.log(jnp.stack([kept[0] + kept[1], kept[2]]))
+
+    grid = freeze(kin, seg)
+    ours = jax.jit(jax.jacfwd(lambda theta: log_tia(solve_on(change(theta, kin), grid)[-1])[:, 0]))(jnp.zeros(3))
+    shifts = np.concatenate([k * half_step * np.eye(3) for k in (-2, -1, 1, 2)], axis=1)
+    many = change(jnp.asarray(shifts), jax.tree.map(lambda x: jnp.repeat(x, 12, axis=-1), kin))
+    far_left, left, right, far_right = np.split(np.asarray(log_tia(solve(many, seg, rtol=1e-10).y[-1])), 4, axis=1)
+    theirs = (far_left - 8 * left + 8 * right - far_right) / (12 * half_step)
+    worst = float(np.max(np.abs(np.asarray(ours) - theirs)))
+    return worst, worst <= GRADIENT
