@@ -16,14 +16,16 @@ import numpy as np
 import optimistix as optx
 
 from calibration import noise
-from calibration.forward import Course, Experiment, experiment, log_activity, modelled, pool_weights
+from calibration.forward import Course, Experiment, experiment, log_activity, modelled, pad_rows, pool_weights
 from calibration.observations import Observations
 from calibration.parameters import Prior
 from calibration.posterior import Posterior
 from dose.errors import CalibrationError, describe
 
-ROUNDS = 2
-"""Step sequences are frozen at the prior median, then again at the first optimum."""
+ROUNDS = 4
+"""Step sequences are frozen at the prior median, then at each optimum, until the optimum stays where it is."""
+SAME_OPTIMUM = 0.01
+"""Change of any parameter, in prior standard deviations, below which a step sequence served."""
 MAX_STEPS = 64
 TOLERANCE = 1e-4
 POOR_FIT = 2.5
@@ -39,12 +41,26 @@ def _residuals(z, problem):
     return jnp.concatenate([(log_activity(exp, cholesky @ z) - log_observed) / log_sd, z])
 
 
+@jax.custom_jvp
+def _residuals_with_jacobian(z, problem):
+    return _residuals(z, problem)
+
+
+@_residuals_with_jacobian.defjvp
+def _one_jacobian(primals, tangents):
+    """One forward-mode Jacobian serves every direction the optimiser asks for, so the solve is compiled once."""
+    z, problem = primals
+    jacobian, value = jax.jacfwd(lambda z: (_residuals(z, problem),) * 2, has_aux=True)(z)
+    return value, jacobian @ tangents[0]
+
+
 @eqx.filter_jit
 def _optimum(exp: Experiment, cholesky, log_observed, log_sd, z0):
     solver = optx.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
     problem = (exp, cholesky, log_observed, log_sd)
-    result = optx.least_squares(_residuals, solver, z0, args=problem, max_steps=MAX_STEPS, throw=False)
-    return result.value, result.result == optx.RESULTS.successful, _residuals(result.value, problem)
+    both = lambda z, problem: (_residuals_with_jacobian(z, problem),) * 2
+    result = optx.least_squares(both, solver, z0, args=problem, max_steps=MAX_STEPS, throw=False, has_aux=True)
+    return result.value, result.result == optx.RESULTS.successful, result.aux
 
 
 @eqx.filter_jit
@@ -82,17 +98,21 @@ def calibrate(
     fitted = _fitted(prior, usable, courses[0].kinetics.organs)
     names = tuple(prior.names[k] for k in fitted)
     cholesky = np.linalg.cholesky(prior.covariance[np.ix_(fitted, fitted)])
-    data = (jnp.asarray(cholesky), jnp.log(usable.activity_MBq), jnp.asarray(noise.log_sd(usable, to_cycle)))
+    log_sd = pad_rows(noise.log_sd(usable, to_cycle), np.inf)
+    data = tuple(map(jnp.asarray, (cholesky, pad_rows(np.log(usable.activity_MBq)), log_sd)))
     z = np.zeros(len(fitted))
     converged, residuals = False, np.zeros(0)
     with ThreadPoolExecutor(1) as beside:
         exp = experiment(courses, usable, names, cholesky @ z)
         compiling = beside.submit(_compiled_hessian, exp, *data, jnp.asarray(z))
         for _ in range(ROUNDS):
-            exp = experiment(courses, usable, names, cholesky @ z, exp)
+            before = z
             z, converged, residuals = (np.asarray(x) for x in _optimum(exp, *data, jnp.asarray(z)))
             if not np.all(np.isfinite(z)):
                 raise CalibrationError(_no_optimum())
+            if np.max(np.abs(z - before)) < SAME_OPTIMUM:
+                break
+            exp = experiment(courses, usable, names, cholesky @ z, exp)
         hessian = np.asarray(compiling.result()(exp, *data, jnp.asarray(z)))
     misfit = residuals[: len(usable)]
     warnings = () if converged else ("the optimiser stopped before its tolerance was met",)

@@ -23,10 +23,12 @@ from pbpk.kinetics import Kinetics
 from pbpk.solve import Grid, Segments, freeze, segments, solve_on
 from pbpk.state import unpack
 
-GRID_RTOL = 1e-4
-"""Tolerance at which step sequences for calibration are frozen: activities to about 1e-5."""
-GRID_MULTIPLE = 64
-"""Frozen grids are padded to a multiple of this, so that few programs are compiled."""
+GRID_RTOL = 1e-3
+"""Tolerance at which step sequences for calibration are frozen: activities to about 1e-4, far below any noise."""
+GRID_MULTIPLE = 256
+"""Frozen grids are padded to a multiple of this, so that few programs are compiled; spare steps cost nothing."""
+ROWS_MULTIPLE = 64
+"""Observations are padded to a multiple of this by copies of the last, to which the fit gives no weight."""
 HALF_LIVES_TO_THE_END = 22
 """A course is followed this many half-lives past its last administration: 2e-7 of the activity is left."""
 NOT_MODELLED = ("bladder", "blood")
@@ -73,7 +75,7 @@ class Course:
 
 
 class Readout(eqx.Module):
-    """Where each observation is read: step and course index [observation], weights over organs and blood."""
+    """Where each observation is read: step and course index [observation], weights over organs and blood; padded."""
 
     step: np.ndarray
     course: np.ndarray
@@ -154,7 +156,13 @@ def _readout(obs, organs, steps, owner, nuclides) -> Readout:
     seen = {c: frozenset(r for r, k in zip(obs.region, obs.cycle, strict=True) if k == c) for c in set(obs.cycle)}
     weights = np.stack([pool_weights(r, organs, seen[c]) for r, c in zip(obs.region, obs.cycle, strict=True)])
     scale = np.array([nuclides[k].activity_MBq_per_nmol for k in owner])
-    return Readout(steps, owner, weights, scale)
+    return Readout(*(pad_rows(x) for x in (steps, owner, weights, scale)))
+
+
+def pad_rows(x: np.ndarray, fill: float | None = None) -> np.ndarray:
+    """`x` [observation, ...] with rows added up to ROWS_MULTIPLE: `fill`, or copies of its last row."""
+    spare = [(0, -len(x) % ROWS_MULTIPLE)] + [(0, 0)] * (x.ndim - 1)
+    return np.pad(x, spare, mode="edge") if fill is None else np.pad(x, spare, constant_values=fill)
 
 
 def _side_by_side(kinetics: list[Kinetics]) -> Kinetics:
@@ -172,7 +180,7 @@ def _stack(grids: list[Grid], at_least: int) -> Grid:
 
 
 def log_activity(exp: Experiment, offsets: Float[Array, " parameter"]) -> Float[Array, " observation"]:
-    """Log of the activity (MBq) that each observation should show; differentiable in `offsets`."""
+    """Log of the activity (MBq) that each (padded) observation should show; differentiable in `offsets`."""
     kin = exp.scaling.apply(exp.kinetics, offsets[:, None])
     y = solve_on(kin, exp.grid)
     hot = unpack(jnp.moveaxis(y, 0, 1), len(kin.organs)).hot

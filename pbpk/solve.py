@@ -26,6 +26,8 @@ ATOL_FRACTION = 1e-11
 """Absolute tolerance as a fraction of the amount given."""
 FIRST_STEP_MIN = 0.02
 MAX_STEPS = 20_000
+SEGMENTS_MULTIPLE = 32
+"""Segments are padded to this multiple by empty ones, so that few programs are compiled."""
 ORDER = 5
 
 
@@ -161,13 +163,14 @@ def _adaptive(kin: Kinetics, seg: Segments, rtol, record: bool):
 
 def solve(kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL) -> Solution:
     """Adaptive solve of all patients of `kin` with error control on each; not differentiable."""
-    return _adaptive(kin, _on_device(seg), rtol, False)[0]
+    solution = _adaptive(kin, _padded(seg), rtol, False)[0]
+    return Solution(solution.y[: len(seg.length_min)], solution.steps, solution.failed)
 
 
 def freeze(kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, multiple: int = 256) -> Grid:
     """The step sequence that the adaptive solve takes, padded to a multiple so that few shapes are compiled."""
-    solution, ends, recorded = _adaptive(kin, _on_device(seg), rtol, True)
-    count, ends = int(solution.steps), np.asarray(ends)
+    solution, ends, recorded = _adaptive(kin, _padded(seg), rtol, True)
+    count, ends = int(solution.steps), np.asarray(ends)[: len(seg.length_min)]
     size = multiple * int(np.ceil(count / multiple))
     h = np.ones(size)
     h[:count] = np.asarray(recorded)[:count]
@@ -187,7 +190,8 @@ def solve_on(kin: Kinetics, grid: Grid) -> Float[Array, "segment row patient"]:
     def body(y, item):
         h, active, bolus, infusion = item
         y = _inject(y, bolus, organs)
-        y1 = jnp.where(active, step(y, r, infusion, h)[0], y)
+        go = lambda y: jnp.where(active, step(y, r, infusion, h)[0], y)
+        y1 = jax.lax.cond(jnp.any(active), go, lambda y: y, y)
         return y1, y1
 
     y0 = jnp.zeros((rows(organs), kin.patients))
@@ -196,5 +200,8 @@ def solve_on(kin: Kinetics, grid: Grid) -> Float[Array, "segment row patient"]:
     return ys[jnp.asarray(grid.segment_end)]
 
 
-def _on_device(seg: Segments) -> Segments:
-    return jax.tree.map(jnp.asarray, seg)
+def _padded(seg: Segments) -> Segments:
+    """`seg` on the device, with empty segments at its end: they take no step and change nothing."""
+    missing = -len(seg.length_min) % SEGMENTS_MULTIPLE
+    pad = lambda x: np.concatenate([x, np.zeros((missing, *np.shape(x)[1:]), np.asarray(x).dtype)])
+    return jax.tree.map(lambda x: jnp.asarray(pad(x)), seg)

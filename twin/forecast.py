@@ -30,8 +30,6 @@ REPORTED = ("kidney_left", "kidney_right", "kidneys", "liver", "spleen", "paroti
 """Organs in every report, where the model and the ligand have them; named tumours follow."""
 CHUNK = 51
 """Draws solved at once: a working set that stays in the processor's cache."""
-SEGMENTS_MULTIPLE = 32
-"""Segments are padded to this multiple, so that few programs are compiled."""
 DRIFT_SEED = 20_001
 
 
@@ -41,7 +39,7 @@ def constants() -> dict[str, float]:
 
 def states(course: Course, names, offsets, ask_min) -> np.ndarray:
     """States [ask, row, draw] of a course at `ask_min`, for offsets of shape [draw, parameter]."""
-    seg = course.segments(_padded(course, ask_min))
+    seg = course.segments(ask_min)
     at = [int(np.argmin(np.abs(seg.end_min - minute))) for minute in ask_min]
     scaling = Scaling.of(names, course.kinetics.organs)
     padded = np.concatenate([offsets, np.zeros((-len(offsets) % CHUNK, offsets.shape[1]))])
@@ -54,15 +52,6 @@ def states(course: Course, names, offsets, ask_min) -> np.ndarray:
 
 def _copies(kin: Kinetics, count: int) -> Kinetics:
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (*x.shape[:-1], count)), kin)
-
-
-def _padded(course: Course, ask_min) -> np.ndarray:
-    """Add times so that the number of segments is a multiple; where they lie only costs a few steps."""
-    seg = course.segments(ask_min)
-    missing = -len(seg.length_min) % SEGMENTS_MULTIPLE
-    end = seg.end_min[-1]
-    extra = end * (np.arange(1, missing + 1) + 0.37) / (missing + 2)
-    return np.concatenate([np.asarray(ask_min, float), extra])
 
 
 def activities(body: Body, names, course: Course, minutes, weights, offsets) -> np.ndarray:
