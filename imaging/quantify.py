@@ -221,7 +221,8 @@ def _activities(scan, image, masks, how, corrects, administration_start, matrice
         volume_mL = float(mask.array.sum(dtype=float)) * mask.voxel_mL
         activity = float(mean) * volume_mL / 1e6
         if not (math.isfinite(activity) and activity > 0):
-            logger.warning("series %s shows no activity above zero in %s: left out", scan.series_uid_hash, name)
+            hour = hours_after(scan, administration_start)
+            logger.warning("the %s at %.1f h shows no activity above zero in %s: left out", scan.modality, hour, name)
             continue
         sd = activity * relative_sd(volume_mL, image, how, is_recovered=corrects)
         records.append(

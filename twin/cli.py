@@ -23,7 +23,8 @@ BAD_INPUT, BROKEN = 2, 1
 
 CURVE_POINTS = 96
 CURVE_END_H = 240.0
-"""Curves are drawn to the later of this time and 1.5 times the last measurement."""
+CURVE_HALF_LIVES = 6.0
+"""Curves are drawn to the earlier of the two, and at least to 1.5 times the last measurement."""
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it isn't there.")]
 Tracer = Annotated[str | None, typer.Option("--tracer", help="Such as 177Lu-DOTATATE, where the study doesn't say.")]
@@ -185,12 +186,15 @@ def curves_of(patient) -> dict:
     """(time_h, bands) of each cycle that was measured."""
     import numpy as np
 
+    from dose.nuclides import radionuclide
     from twin.verbs import band
 
     curves, seen = {}, patient.study.observations
+    tracer = {a.cycle: radionuclide(a.nuclide) for a in patient.study.administrations}
     for cycle in sorted(set(seen.cycle)):
         last_h = float(np.max(seen.of_cycle(cycle).time_h))
-        time_h = np.linspace(0.0, max(CURVE_END_H, 1.5 * last_h), CURVE_POINTS)
+        end_h = max(min(CURVE_END_H, CURVE_HALF_LIVES * tracer[cycle].half_life_h), 1.5 * last_h)
+        time_h = np.linspace(0.0, end_h, CURVE_POINTS)
         curves[cycle] = (time_h, band(patient, cycle, time_h))
     return curves
 

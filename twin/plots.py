@@ -55,11 +55,14 @@ def readable(region: str) -> str:
 
 
 def _grid(count: int, panel=PANEL_INCHES):
-    """A figure with `count` axes in rows of up to four, and its axes."""
+    """A figure with `count` axes in rows of up to four, and its axes. Margins are set in inches, which draws once."""
     columns = min(COLUMNS, max(count, 1))
     rows = math.ceil(max(count, 1) / columns)
-    figure = Figure(figsize=(panel[0] * columns, panel[1] * rows + 0.5), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    width, height = panel[0] * columns + 0.3, panel[1] * rows + 0.6
+    figure = Figure(figsize=(width, height))
+    margins = {"left": 0.85 / width, "right": 1 - 0.15 / width, "bottom": 0.72 / height, "top": 1 - 0.6 / height}
+    gaps = {"wspace": 0.55 / (panel[0] - 0.55), "hspace": 0.5 / (panel[1] - 0.5)}
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=margins | gaps).ravel()
     for spare in axes[count:]:
         spare.set_axis_off()
     return figure, axes[:count]
@@ -110,7 +113,7 @@ def time_activity(cycle: int, time_h, bands: dict, observations):
             seen = [getattr(observations, name)[rows] for name in ("time_h", "activity_MBq", "sd_MBq")]
             draw_time_activity(axis, region, time_h, bands[region], *seen)
         figure.supxlabel("time after the start of administration (h)")
-        figure.supylabel("activity (MBq)")
+        figure.supylabel("activity (MBq)", x=0.012)
         what = "line: median, band: 90% interval, points: measured ± 2 sd, grey: extrapolated"
         figure.suptitle(f"Activity in cycle {cycle}    {what}", fontsize=9.5, x=0.01, ha="left")
         return figure
@@ -129,7 +132,7 @@ def doses(report: DoseReport, limits=()):
                 if (limit.region, limit.quantity) == (report.regions[r], "dose_Gy"):
                     _limit_line(axis, limit, axis.get_xlim())
         figure.supxlabel("cycle")
-        figure.supylabel("absorbed dose (Gy)")
+        figure.supylabel("absorbed dose (Gy)", x=0.012)
         figure.suptitle(_dose_key(report), fontsize=9.5, x=0.01, ha="left")
         return figure
 

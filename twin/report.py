@@ -28,6 +28,7 @@ def page(twin: PatientTwin, report: DoseReport, plan: Plan, figures: dict[str, b
         "title": html.escape(f"{study.id}, {study.nuclide}-{study.ligand}"),
         "subtitle": html.escape(f"Given so far: {known}. {len(study.observations)} measurements. {study.source}"),
         "warning_count": f"{len(warnings)} warnings" if warnings else "No warnings",
+        "warning_class": "" if warnings else "none",
         "warnings": _list(warnings),
         "plan": _plan(plan),
         "doses": _doses(report),

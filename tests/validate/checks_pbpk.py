@@ -20,7 +20,7 @@ PEAK, BALANCE, EXACT, GRADIENT = 1e-5, 1e-9, 1e-7, 1e-5
 
 
 def _register(case: str):
-    @check(f"pbpk.reference_{case}", "worst error over peak", f"{PEAK:g}", "independent solution of the same equations")
+    @check(f"pbpk/reference_{case}", "worst error over peak", f"{PEAK:g}", "independent solution of the same equations")
     def reference():
         folder = shared("pbpk").parent.parent
         kin, seg, header, table = load(case, folder)
@@ -34,7 +34,7 @@ for _case in CASES:
 
 
 @check(
-    "pbpk.balance", "part of the injected", f"{BALANCE:g}", "hot ligand is in the body, decayed, in urine or released"
+    "pbpk/balance", "part of the injected", f"{BALANCE:g}", "hot ligand is in the body, decayed, in urine or released"
 )
 def balance():
     kin = default_patient()
@@ -45,7 +45,7 @@ def balance():
     return float(worst), worst <= BALANCE
 
 
-@check("pbpk.hot_cold", "worst error over peak", f"{EXACT:g}", "exact: hot = exp(-lambda t) times hot without decay")
+@check("pbpk/hot_cold", "worst error over peak", f"{EXACT:g}", "exact: hot = exp(-lambda t) times hot without decay")
 def hot_cold():
     kin = default_patient()
     stable = eqx.tree_at(lambda k: k.decay, kin, 0 * kin.decay)
@@ -58,7 +58,7 @@ def hot_cold():
     return worst, worst <= EXACT
 
 
-@check("pbpk.gradient", "of log TIA by log parameter", f"{GRADIENT:g}", "central differences of solves at rtol 1e-10")
+@check("pbpk/gradient", "of log TIA by log parameter", f"{GRADIENT:g}", "central differences of solves at rtol 1e-10")
 def gradient():
     """Kidneys and tumour by receptors everywhere, affinity and excretion."""
     kin, half_step = default_patient(), 1e-3
