@@ -36,9 +36,9 @@ WHOLE = frozenset({"remainder", "whole_body"})
 """Regions made of everything: they inform the shared parameters only."""
 
 
-def _residuals(z, problem):
+def _residuals(z, problem, adjoint: bool = False):
     exp, cholesky, log_observed, log_sd = problem
-    return jnp.concatenate([(log_activity(exp, cholesky @ z) - log_observed) / log_sd, z])
+    return jnp.concatenate([(log_activity(exp, cholesky @ z, adjoint) - log_observed) / log_sd, z])
 
 
 @jax.custom_jvp
@@ -65,7 +65,7 @@ def _optimum(exp: Experiment, cholesky, log_observed, log_sd, z0):
 
 @eqx.filter_jit
 def _hessian(exp: Experiment, cholesky, log_observed, log_sd, z):
-    loss = lambda z: 0.5 * jnp.sum(_residuals(z, (exp, cholesky, log_observed, log_sd)) ** 2)
+    loss = lambda z: 0.5 * jnp.sum(_residuals(z, (exp, cholesky, log_observed, log_sd), adjoint=True) ** 2)
     return jax.hessian(loss)(z)
 
 

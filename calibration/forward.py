@@ -20,8 +20,8 @@ from dose.nuclides import Radionuclide
 from dose.regions import is_tumour, members
 from pbpk.administration import Administration
 from pbpk.kinetics import Kinetics
-from pbpk.solve import Grid, Segments, freeze, segments, solve_on
-from pbpk.state import unpack
+from pbpk.forms import BothSpecies, OneProfile
+from pbpk.solve import Grid, Segments, form_of, freeze, segments, solve_on
 
 GRID_RTOL = 1e-3
 """Tolerance at which step sequences for calibration are frozen: activities to about 1e-4, far below any noise."""
@@ -135,12 +135,14 @@ def experiment(
     offsets = jnp.asarray(offsets)[:, None]
     owner = [next(k for k, course in enumerate(courses) if course.has(c)) for c in obs.cycle]
     minutes = np.array([courses[k].minute(c, t) for k, c, t in zip(owner, obs.cycle, obs.time_h, strict=True)])
+    asked = [np.unique(minutes[np.array(owner) == k]) for k in range(len(courses))]
+    parts = [c.segments(ask, ask.max() if ask.size else c.end_min) for c, ask in zip(courses, asked, strict=True)]
+    form = _common_form(courses, parts)
     grids, steps = [], np.zeros(len(obs), int)
-    for k, course in enumerate(courses):
+    for k, (course, seg) in enumerate(zip(courses, parts, strict=True)):
         mine = np.array(owner) == k
-        ask = np.unique(minutes[mine])
-        seg = course.segments(ask, ask.max() if ask.size else course.end_min)
-        grid = freeze(scaling.apply(course.kinetics, offsets), seg, rtol=GRID_RTOL, multiple=GRID_MULTIPLE)
+        kin = scaling.apply(course.kinetics, offsets)
+        grid = freeze(kin, seg, rtol=GRID_RTOL, multiple=GRID_MULTIPLE, form=form)
         at = np.array([int(np.argmin(np.abs(seg.end_min - m))) for m in minutes[mine]], int)
         steps[mine] = grid.segment_end[at]
         grids.append(grid)
@@ -150,6 +152,12 @@ def experiment(
         readout=_readout(obs, organs, steps, np.array(owner), [c.nuclide for c in courses]),
         scaling=scaling,
     )
+
+
+def _common_form(courses, parts) -> str:
+    """The form of the model that is exact for every course."""
+    forms = {form_of(course.kinetics, seg) for course, seg in zip(courses, parts, strict=True)}
+    return BothSpecies.name if BothSpecies.name in forms else OneProfile.name
 
 
 def _readout(obs, organs, steps, owner, nuclides) -> Readout:
@@ -175,16 +183,28 @@ def _stack(grids: list[Grid], at_least: int) -> Grid:
     size = max(at_least, *(len(g.h_min) for g in grids))
     pad = lambda x, fill: np.concatenate([x, np.full((size - len(x), *x.shape[1:]), fill)])
     side = lambda name, fill: np.stack([pad(getattr(g, name), fill) for g in grids], axis=-1)
-    return Grid(side("h_min", 1.0), side("active", False), side("bolus_nmol", 0.0), side("infusion_nmol_per_min", 0.0),
-                np.arange(size))  # fmt: skip
+    return Grid(
+        h_min=side("h_min", 1.0),
+        active=side("active", False),
+        bolus_nmol=side("bolus_nmol", 0.0),
+        infusion_nmol_per_min=side("infusion_nmol_per_min", 0.0),
+        since_min=side("since_min", 0.0),
+        ratio=np.concatenate([g.ratio for g in grids]),
+        segment_end=np.arange(size),
+        form=grids[0].form,
+    )
 
 
-def log_activity(exp: Experiment, offsets: Float[Array, " parameter"]) -> Float[Array, " observation"]:
-    """Log of the activity (MBq) that each (padded) observation should show; differentiable in `offsets`."""
+def log_activity(
+    exp: Experiment, offsets: Float[Array, " parameter"], adjoint: bool = False
+) -> Float[Array, " observation"]:
+    """Log of the activity (MBq) that each (padded) observation should show; differentiable in `offsets`.
+
+    `adjoint` as in `pbpk.solve.solve_on`.
+    """
     kin = exp.scaling.apply(exp.kinetics, offsets[:, None])
-    y = solve_on(kin, exp.grid)
-    hot = unpack(jnp.moveaxis(y, 0, 1), len(kin.organs)).hot
-    pools = jnp.concatenate([hot.organ_total, hot.blood])
-    read = pools[:, jnp.asarray(exp.readout.step), jnp.asarray(exp.readout.course)]
-    activity = jnp.asarray(exp.readout.MBq_per_nmol) * jnp.sum(jnp.asarray(exp.readout.weights).T * read, axis=0)
+    hot = solve_on(kin, exp.grid, bed=False, adjoint=adjoint).hot
+    pools = jnp.concatenate([hot.organ_total(kin.layout), hot.blood], axis=1)
+    read = pools[jnp.asarray(exp.readout.step), :, jnp.asarray(exp.readout.course)]
+    activity = jnp.asarray(exp.readout.MBq_per_nmol) * jnp.sum(jnp.asarray(exp.readout.weights) * read, axis=1)
     return jnp.log(activity)

@@ -1,54 +1,58 @@
 """Right-hand side of the whole-body model: one function a term, assembled as the equation page reads.
 
 Source: the corrected equations of PBPK.md section 2 (structure of Kletting 2016 and Fele-Paranj 2024, defects mended).
+All amounts are [..., pool, patient].
 """
 
 from __future__ import annotations
 
 import jax.numpy as jnp
 
-from pbpk.kinetics import FIRST_PORTAL, LIVER, LUNGS, Rates
-from pbpk.state import Integrals, Ligand, State, pack, unpack
+from pbpk.kinetics import Rates
+from pbpk.state import FIRST_PORTAL, LIVER, LUNGS, Ligand, spread
 
 
 def perfusion(x: Ligand, r: Rates):
     """Net plasma transport into each vascular pool, shape [organ, patient]."""
-    venous, arterial, _ = x.blood
+    venous, arterial = x.blood[..., 0, :], x.blood[..., 1, :]
     leaving = r.outflow * x.vascular
-    portal = jnp.sum(leaving[FIRST_PORTAL : FIRST_PORTAL + r.portal_count], axis=0)
-    arriving = r.inflow * arterial
-    arriving = jnp.concatenate([(r.inflow[LUNGS] * venous)[None], (arriving[LIVER] + portal)[None], arriving[2:]])
+    portal = jnp.sum(leaving[..., FIRST_PORTAL : FIRST_PORTAL + r.layout.portal, :], axis=-2, keepdims=True)
+    arterial_in = r.inflow[LIVER:] * arterial[..., None, :]
+    lungs = (r.inflow[LUNGS] * venous)[..., None, :]
+    arriving = jnp.concatenate([lungs, arterial_in[..., :1, :] + portal, arterial_in[..., 1:, :]], axis=-2)
     return arriving - leaving
 
 
 def venous_return(x: Ligand, r: Rates):
     """Plasma transport into the vein: liver and every organ that drains there directly."""
-    leaving = r.outflow * x.vascular
-    return leaving[LIVER] + jnp.sum(leaving[FIRST_PORTAL + r.portal_count :], axis=0)
+    direct = slice(FIRST_PORTAL + r.layout.portal, None)
+    drained = jnp.sum(r.outflow[direct] * x.vascular[..., direct, :], axis=-2)
+    return r.outflow[LIVER] * x.vascular[..., LIVER, :] + drained
 
 
 def blood(x: Ligand, r: Rates, infusion):
     """Derivatives of vein, artery and plasma-protein pool."""
-    venous, arterial, protein = x.blood
+    venous, arterial, protein = (x.blood[..., k, :] for k in range(3))
     exchange = r.protein_binding * venous - r.protein_return * protein
     d_venous = venous_return(x, r) - r.from_vein * venous - exchange + infusion
-    d_arterial = r.outflow[LUNGS] * x.vascular[LUNGS] - r.from_artery * arterial
-    return jnp.stack([d_venous, d_arterial, exchange])
+    d_arterial = r.outflow[LUNGS] * x.vascular[..., LUNGS, :] - r.from_artery * arterial
+    return jnp.stack([d_venous, d_arterial, exchange], axis=-2)
 
 
-def species(x: Ligand, free_receptors, r: Rates, infusion) -> Ligand:
+def species(x: Ligand, total_bound, r: Rates, infusion) -> Ligand:
     """Transport, binding, internalisation and excretion of one species, without decay."""
+    kidney, binding, organs = r.layout.kidney, r.layout.binding, r.layout.organs
     extravasation = r.to_interstitium * x.vascular - r.to_plasma * x.interstitial
     reabsorption = r.from_transit * x.transit
-    association = r.binding * x.interstitial * free_receptors
-    dissociation = r.k_off * x.bound
-    uptake = r.nonsaturable * x.interstitial
-    leaving_tubule = (r.to_urine + r.to_transit) * x.interstitial
+    in_tubule, beside_cells = x.interstitial[..., kidney, :], x.interstitial[..., binding, :]
+    bound_net = r.binding * beside_cells * (r.receptors - total_bound) - r.k_off * x.bound
+    uptake = r.nonsaturable * beside_cells
+    leaving_tubule = spread((r.to_urine + r.to_transit) * in_tubule, kidney, organs)
     return Ligand(
-        vascular=perfusion(x, r) - extravasation + reabsorption,
-        interstitial=extravasation - leaving_tubule - association + dissociation - uptake,
-        transit=r.to_transit * x.interstitial - reabsorption,
-        bound=association - dissociation - r.internalisation * x.bound,
+        vascular=perfusion(x, r) - extravasation + spread(reabsorption, kidney, organs),
+        interstitial=extravasation - leaving_tubule - spread(bound_net + uptake, binding, organs),
+        transit=r.to_transit * in_tubule - reabsorption,
+        bound=bound_net - r.internalisation * x.bound,
         internalised=r.internalisation * x.bound + uptake - r.release * x.internalised,
         blood=blood(x, r, infusion),
     )
@@ -59,26 +63,9 @@ def decaying(rate: Ligand, x: Ligand, decay) -> Ligand:
     return Ligand(*(d - decay * pool for d, pool in zip(rate, x, strict=True)))
 
 
-def integrands(hot: Ligand, unrepaired, r: Rates) -> Integrals:
-    """What the integrals grow by; `unrepaired` decays with the rate of sublethal damage repair."""
-    amount = hot.organ_total
-    urine = jnp.sum(r.to_urine * hot.interstitial, axis=0)
-    released = jnp.sum(r.release * hot.internalised, axis=0)
-    decayed = r.decay * (jnp.sum(amount, axis=0) + jnp.sum(hot.blood, axis=0))
-    return Integrals(
-        organ=amount,
-        blood=hot.blood,
-        unrepaired=amount - r.repair * unrepaired,
-        kill=amount * unrepaired,
-        ledger=jnp.stack([urine, released, decayed]),
-    )
-
-
-def right_hand_side(y, r: Rates, infusion):
-    """dy/dt for y of shape [row, patient]; `infusion` is (total, hot) in nmol per min, each [patient]."""
-    organs = r.outflow.shape[0]
-    state = unpack(y, organs)
-    free = r.receptors - state.total.bound
-    d_total = species(state.total, free, r, infusion[0])
-    d_hot = decaying(species(state.hot, free, r, infusion[1]), state.hot, r.decay)
-    return pack(State(d_total, d_hot, integrands(state.hot, state.integrals.unrepaired, r)))
+def leaving(x: Ligand, r: Rates):
+    """Rates at which one species' hot amount goes to urine, is released, and decays, [..., ledger, patient]."""
+    urine = jnp.sum(r.to_urine * x.interstitial[..., r.layout.kidney, :], axis=-2)
+    released = jnp.sum(r.release * x.internalised, axis=-2)
+    decayed = r.decay * sum(jnp.sum(pool, axis=-2) for pool in x)
+    return jnp.stack([urine, released, decayed], axis=-2)

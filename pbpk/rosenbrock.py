@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk import elimination
+from pbpk.forms import Drive
 from pbpk.kinetics import Rates
-from pbpk.model import right_hand_side
 
 GAMMA = 0.21193756319429014
 _A_ROWS = (
@@ -51,34 +50,47 @@ def _tableau() -> tuple[np.ndarray, np.ndarray]:
 
 A, C = _tableau()
 WEIGHTS = np.append(A[-1, :-1], 1.0)
+_CLOSED = np.linalg.inv(np.eye(STAGES) / GAMMA - C)
+AT = _CLOSED.sum(axis=1)
+"""Stage vectors of dt/dt = 1 over the step: weights of the time derivative; A @ AT are the stages' times."""
+QUADRATURE = (WEIGHTS @ _CLOSED) @ (A + np.eye(STAGES))
+"""A linear integral of the state over the step is h times it applied to y + QUADRATURE . k: as if it were a row."""
+WEIGHTS_OF_RATES = WEIGHTS @ _CLOSED
 
 
-def linear_solve(f, y, r: Rates, infusion, shift, b):
+def linear_solve(form, f, y, r: Rates, drive: Drive, shift, b):
     """x with (shift I - J(y)) x = b, differentiable in y, r and b; `f` is the factor at y, taken as constant."""
-    solve = partial(elimination.solve, f, jax.lax.stop_gradient(r))
+    solve = partial(form.solve, f, jax.lax.stop_gradient(r))
     transposed = jax.linear_transpose(solve, jax.ShapeDtypeStruct(b.shape, b.dtype))
     return jax.lax.custom_linear_solve(
-        lambda x: shift * x - _jacobian_product(y, r, infusion, x),
+        lambda x: shift * x - jacobian_product(form, y, r, drive, x),
         b,
         solve=lambda _, rhs: solve(rhs),
         transpose_solve=lambda _, rhs: transposed(rhs)[0],
     )
 
 
-def _jacobian_product(y, r, infusion, x):
-    return jax.jvp(lambda u: right_hand_side(u, r, infusion), (y,), (x,))[1]
+def jacobian_product(form, y, r: Rates, drive: Drive, x):
+    return jax.jvp(lambda u: form.derivative(u, r, drive), (y,), (x,))[1]
 
 
-def step(y, r: Rates, infusion, h):
-    """State after `h` minutes and the local error estimate, both [row, patient]; `infusion` constant over the step."""
-    a, c = jnp.asarray(A, y.dtype), jnp.asarray(C, y.dtype)
+def stages(form, y, r: Rates, drive: Drive, h):
+    """The eight stage vectors, [stage, row, patient], of a step of `h` minutes from y [row, patient]."""
+    a, c, at = (jnp.asarray(x, y.dtype) for x in (A, C, AT))
     shift = 1 / (h * GAMMA)
-    f = elimination.factor(*jax.lax.stop_gradient((y, r, shift)))
+    f = form.factor(*jax.lax.stop_gradient((y, r, drive, shift)))
+    by_time = form.time_derivative(y, r, drive) * h
+    minutes = jnp.multiply.outer(jnp.asarray(A @ AT, y.dtype), h)
 
     def stage(i, k):
         u = y + jnp.tensordot(a[i], k, 1)
-        rhs = right_hand_side(u, r, infusion) + jnp.tensordot(c[i], k, 1) / h
-        return jax.lax.dynamic_update_index_in_dim(k, linear_solve(f, y, r, infusion, shift, rhs), i, 0)
+        slope = form.derivative(u, r, drive.later(minutes[i], r.decay))
+        rhs = slope + at[i] * by_time + jnp.tensordot(c[i], k, 1) / h
+        return jax.lax.dynamic_update_index_in_dim(k, linear_solve(form, f, y, r, drive, shift, rhs), i, 0)
 
-    k = jax.lax.fori_loop(0, STAGES, stage, jnp.zeros((STAGES, *y.shape), y.dtype))
+    return jax.lax.fori_loop(0, STAGES, stage, jnp.zeros((STAGES, *y.shape), y.dtype))
+
+
+def after(y, k):
+    """State at the end of the step, and the local error estimate."""
     return y + jnp.tensordot(jnp.asarray(WEIGHTS, y.dtype), k, 1), k[STAGES - 1]

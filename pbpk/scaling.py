@@ -20,10 +20,12 @@ from dose.regions import is_tumour
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, Ligand, kind_of
 
-ORDER = (
+BINDING = (
     "lungs", "liver", "spleen", "gi", "kidney_left", "kidney_right", "parotid", "submandibular", "lacrimal", "prostate",
-    "adrenals", "red_marrow", "muscle", "skin", "adipose", "bone", "heart", "brain", "remainder",
+    "adrenals",
 )  # fmt: skip
+"""In the order of `pbpk.state.Layout`: all but the lungs may bind ligand, as tumours do, which follow."""
+OTHERS = ("red_marrow", "muscle", "skin", "adipose", "bone", "heart", "brain", "remainder")
 PORTAL_COUNT = 2
 KIDNEYS = ("kidney_left", "kidney_right")
 TRANSIT_SHARE = 2 / 3
@@ -62,9 +64,8 @@ def physiology(patient: Covariates, target: str, volumes_mL: dict[str, float]) -
     Raises:
         InputError: a remainder of volume, plasma or flow that is not positive, naming it.
     """
-    organs = [o for o in ORDER if not (o == "prostate" and patient.sex == "female")]
     tumours = _tumour_volumes(target, volumes_mL)
-    organs += list(tumours)
+    organs = [o for o in (*BINDING, *tumours, *OTHERS) if not (o == "prostate" and patient.sex == "female")]
     base = _Basis.of(patient)
     volume = {o: tumours.get(o) or _volume(o, patient, volumes_mL) for o in organs if o != "remainder"}
     table = {o: _organ_row(o, volume[o], base, target) for o in organs if o != "remainder"}
@@ -183,6 +184,8 @@ def kinetics(body: Physiology, patient: Covariates, drug: Ligand, nuclide: Radio
         decay=one(nuclide.decay_constant_per_min),
         organs=body.organs,
         portal_count=PORTAL_COUNT,
+        kidney_count=len(KIDNEYS),
+        specific_count=sum(o not in OTHERS for o in body.organs) - 1,
     )
 
 

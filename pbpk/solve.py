@@ -1,7 +1,8 @@
 """Solving a course of administrations: adaptively, or on a frozen grid when derivatives are wanted.
 
 A course is cut into segments at every administration, end of infusion and asked-for time; within a segment the infusion
-is constant. All patients of a batch share one step sequence, chosen so that the worst of them meets the tolerance.
+is constant. All patients of a batch share one step sequence, chosen so that the worst of them meets the tolerance. The
+form of the model (`forms`) is chosen from the doses and named in the result.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pbpk.kinetics import Kinetics, rates
-from pbpk.rosenbrock import step
-from pbpk.state import rows, species_rows
+from dose.errors import InputError, describe
+from pbpk import integrals as over_time
+from pbpk.adjoint import states_after_steps, steps_by_scan
+from pbpk.forms import FORMS, BothSpecies, Drive, OneProfile
+from pbpk.kinetics import Kinetics, Rates, rates
+from pbpk.rosenbrock import after, stages
+from pbpk.segments import Profile, Segments, common_profile, segments
+from pbpk.state import Integrals, Layout, Ligand, unpack
+
+__all__ = ["AUDIT_RTOL", "PLANNING_RTOL", "Grid", "Segments", "Solution", "freeze", "segments", "solve", "solve_on"]
 
 AUDIT_RTOL = 1e-6
 """For single patients and tests: time-integrated activity to about 1e-9 (PERFORMANCE.md section 2)."""
@@ -26,84 +34,53 @@ ATOL_FRACTION = 1e-11
 """Absolute tolerance as a fraction of the amount given."""
 FIRST_STEP_MIN = 0.02
 MAX_STEPS = 20_000
-SEGMENTS_MULTIPLE = 32
-"""Segments are padded to this multiple by empty ones, so that few programs are compiled."""
 ORDER = 5
+LARGEST_EXPONENT = 500.0
+"""Decay exponent at which total over hot amount is held, long after the last hot atom has decayed."""
 
 
-class Segments(NamedTuple):
-    """Constant-infusion stretches in order of time; arrays of shape [segment] or [segment, species] (total, hot)."""
-
-    length_min: np.ndarray
-    bolus_nmol: np.ndarray
-    infusion_nmol_per_min: np.ndarray
-    restart: np.ndarray
-
-    @property
-    def end_min(self) -> np.ndarray:
-        return np.cumsum(self.length_min)
-
-
-class Grid(NamedTuple):
+class Grid(eqx.Module):
     """A frozen sequence of steps, padded to a fixed length, [step, ...]; a last axis gives each patient its own.
 
-    `segment_end[k]` is the index of segment k's last step.
+    `segment_end[k]` is the index of segment k's last step; `ratio` is total over hot amount at time 0 of `since_min`.
     """
 
-    h_min: np.ndarray
-    active: np.ndarray
-    bolus_nmol: np.ndarray
-    infusion_nmol_per_min: np.ndarray
+    h_min: Array
+    active: Array
+    bolus_nmol: Array
+    infusion_nmol_per_min: Array
+    since_min: Array
+    ratio: Float[Array, " patient"]
     segment_end: np.ndarray
+    form: str = eqx.field(static=True)
 
 
 class Solution(eqx.Module):
-    """States at the end of each segment, [segment, row, patient]; `steps` taken; `failed` if the step limit was hit."""
+    """Amounts and integrals at the end of each segment, [segment, pool, patient]; `form` says what was solved.
+
+    `steps` taken; `failed` if the step limit was hit.
+    """
 
     y: Float[Array, "segment row patient"]
+    ratio: Float[Array, "segment patient"]
+    integrals: Integrals
     steps: Array
     failed: Array
+    form: str = eqx.field(static=True)
+    layout: Layout = eqx.field(static=True)
 
+    @property
+    def hot(self) -> Ligand:
+        return unpack(FORMS[self.form].total_and_hot(self.y, self.ratio)[1], self.layout)
 
-def segments(start_min, duration_min, total_nmol, hot_nmol, ask_min, end_min) -> Segments:
-    """Cut [0, end_min] at each administration (arrays of shape [dose]) and each time in `ask_min`."""
-    start, duration = np.asarray(start_min, float), np.asarray(duration_min, float)
-    edges = np.unique(np.concatenate([[0.0, end_min], start, start + duration, np.asarray(ask_min, float)]))
-    edges = edges[(edges >= 0) & (edges <= end_min)]
-    left, right = edges[:-1], edges[1:]
-    amounts = np.stack([np.asarray(total_nmol, float), np.asarray(hot_nmol, float)], axis=-1)
-    is_bolus = (duration == 0)[:, None]
-    bolus = np.stack([np.sum(np.where((start == t)[:, None] & is_bolus, amounts, 0), axis=0) for t in left])
-    per_min = amounts / np.where(duration > 0, duration, 1.0)[:, None]
-    runs = [(start <= a) & (start + duration >= b) & (duration > 0) for a, b in zip(left, right, strict=True)]
-    infusion = np.stack([np.sum(np.where(run[:, None], per_min, 0), axis=0) for run in runs])
-    change = np.any(bolus > 0, axis=1) | np.any(np.diff(infusion, axis=0, prepend=0) != 0, axis=1)
-    return Segments(right - left, bolus, infusion, change)
-
-
-def _tolerances(seg_bolus, seg_infusion, length, organs, rtol):
-    given = jnp.sum(seg_bolus + seg_infusion * length[:, None], axis=0)
-    size = species_rows(organs)
-    absolute = ATOL_FRACTION * jnp.maximum(jnp.repeat(given, size), 1e-300)
-    return absolute[:, None], rtol
-
-
-def _error(err, y0, y1, tolerances):
-    absolute, relative = tolerances
-    n = absolute.shape[0]
-    scale = absolute + relative * jnp.maximum(jnp.abs(y0[:n]), jnp.abs(y1[:n]))
-    worst = jnp.max(jnp.sqrt(jnp.mean((err[:n] / scale) ** 2, axis=0)))
-    return jnp.where(jnp.isfinite(worst), jnp.maximum(worst, 1e-6), 1e6)
-
-
-def _inject(y, bolus, organs):
-    size = species_rows(organs)
-    vein = 5 * organs
-    return y.at[vein].add(bolus[0]).at[size + vein].add(bolus[1])
+    @property
+    def total(self) -> Ligand:
+        return unpack(FORMS[self.form].total_and_hot(self.y, self.ratio)[0], self.layout)
 
 
 class _Walk(NamedTuple):
     y: Array
+    integrals: Integrals
     t: Array
     h: Array
     previous: Array
@@ -111,13 +88,36 @@ class _Walk(NamedTuple):
     grid: Array
 
 
-def _advance(walk: _Walk, r, infusion, length, tolerances, record):
+def _tolerances(form, bolus, infusion, length, layout: Layout, rtol):
+    given = jnp.sum(bolus + infusion * length[:, None], axis=0)[-form.species :]
+    absolute = ATOL_FRACTION * jnp.maximum(jnp.repeat(given, layout.rows), 1e-300)
+    return absolute[:, None], rtol
+
+
+def _error(err, y0, y1, tolerances):
+    absolute, relative = tolerances
+    scale = absolute + relative * jnp.maximum(jnp.abs(y0), jnp.abs(y1))
+    worst = jnp.max(jnp.sqrt(jnp.mean((err / scale) ** 2, axis=0)))
+    return jnp.where(jnp.isfinite(worst), jnp.maximum(worst, 1e-6), 1e6)
+
+
+def _inject(form, y, bolus, layout: Layout):
+    """`bolus` (total, hot) into the vein, shapes [species] or [species, patient]."""
+    for k in range(form.species):
+        y = y.at[k * layout.rows + layout.vein].add(bolus[2 - form.species + k])
+    return y
+
+
+def _advance(form, walk: _Walk, r: Rates, drive: Drive, length, tolerances, record):
     remaining = length - walk.t
     last = walk.h * 1.01 >= remaining
     h = jnp.where(last, remaining, walk.h)
-    y1, err = step(walk.y, r, infusion, h)
+    k = stages(form, walk.y, r, drive.later(walk.t, r.decay), h)
+    y1, err = after(walk.y, k)
     e = _error(err, walk.y, y1, tolerances)
     ok = e <= 1
+    hot = slice((form.species - 1) * r.layout.rows, None)
+    grown_integrals = over_time.advance(walk.integrals, walk.y[hot], k[:, hot], r, h)
     grown = jnp.clip(0.9 * e ** (-0.7 / ORDER) * walk.previous ** (0.4 / ORDER), 0.2, 6.0)
     shrunk = jnp.clip(0.9 * e ** (-1 / ORDER), 0.1, 0.9)
     proposal = h * jnp.where(ok, grown, shrunk)
@@ -125,6 +125,7 @@ def _advance(walk: _Walk, r, infusion, length, tolerances, record):
     grid = walk.grid.at[walk.steps].set(jnp.where(ok, h, 0.0)) if record else walk.grid
     return _Walk(
         y=jnp.where(ok, y1, walk.y),
+        integrals=jax.tree.map(lambda new, old: jnp.where(ok, new, old), grown_integrals, walk.integrals),
         t=jnp.where(ok, jnp.where(last, length, walk.t + h), walk.t),
         h=proposal,
         previous=jnp.where(ok, e, walk.previous),
@@ -134,43 +135,90 @@ def _advance(walk: _Walk, r, infusion, length, tolerances, record):
 
 
 @eqx.filter_jit
-def _adaptive(kin: Kinetics, seg: Segments, rtol, record: bool):
-    r = rates(kin)
-    organs = kin.plasma_flow.shape[0]
-    tolerances = _tolerances(seg.bolus_nmol, seg.infusion_nmol_per_min, seg.length_min, organs, rtol)
-    y = jnp.zeros((rows(organs), kin.patients))
-    one = jnp.ones(())
-    walk = _Walk(y, 0 * one, FIRST_STEP_MIN * one, one, jnp.zeros((), int), jnp.zeros(MAX_STEPS if record else 1))
+def _adaptive(kin: Kinetics, seg: Segments, ratio, rtol, form_name: str, record: bool, bed: bool):
+    form, r = FORMS[form_name], rates(kin)
+    layout, dtype = kin.layout, kin.plasma_flow.dtype
+    tolerances = _tolerances(form, seg.bolus_nmol, seg.infusion_nmol_per_min, seg.length_min, layout, rtol)
+    y = jnp.zeros((form.species * layout.rows, kin.patients), dtype)
+    one = jnp.ones((), dtype)
+    grid = jnp.zeros(MAX_STEPS if record else 1, dtype)
+    empty = over_time.start(layout, kin.patients, bed, dtype)
+    walk = _Walk(y, empty, 0 * one, FIRST_STEP_MIN * one, one, jnp.zeros((), int), grid)
 
     def segment(carry, item):
         walk, tried = carry
-        length, bolus, infusion, restart = item
+        length, bolus, infusion, restart, ratio = item
         walk = walk._replace(
-            y=_inject(walk.y, bolus, organs),
+            y=_inject(form, walk.y, bolus, layout),
             t=0 * one,
             h=jnp.where(restart, FIRST_STEP_MIN, walk.h),
-            previous=jnp.where(restart, 1.0, walk.previous),
+            previous=jnp.where(restart, one, walk.previous),
         )
+        drive = Drive(infusion[:, None], ratio)
         unfinished = lambda s: (s[0].t < length) & (s[1] < MAX_STEPS)
-        go = lambda s: (_advance(s[0], r, infusion, length, tolerances, record), s[1] + 1)
+        go = lambda s: (_advance(form, s[0], r, drive, length, tolerances, record), s[1] + 1)
         walk, tried = jax.lax.while_loop(unfinished, go, (walk, tried))
-        return (walk, tried), (walk.y, walk.steps)
+        return (walk, tried), (walk.y, walk.integrals, walk.steps)
 
-    items = (seg.length_min, seg.bolus_nmol, seg.infusion_nmol_per_min, seg.restart)
-    (walk, tried), (ys, ends) = jax.lax.scan(segment, (walk, jnp.zeros((), int)), items)
-    return Solution(ys, walk.steps, tried >= MAX_STEPS), ends, walk.grid
-
-
-def solve(kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL) -> Solution:
-    """Adaptive solve of all patients of `kin` with error control on each; not differentiable."""
-    solution = _adaptive(kin, _padded(seg), rtol, False)[0]
-    return Solution(solution.y[: len(seg.length_min)], solution.steps, solution.failed)
+    items = (seg.length_min, seg.bolus_nmol, seg.infusion_nmol_per_min, seg.restart, ratio)
+    (walk, tried), (ys, integrals, ends) = jax.lax.scan(segment, (walk, jnp.zeros((), int)), items)
+    return ys, integrals, ends, walk.steps, tried >= MAX_STEPS, walk.grid
 
 
-def freeze(kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, multiple: int = 256) -> Grid:
+def form_of(kin: Kinetics, seg: Segments) -> str:
+    """Name of the smallest form that is exact for these doses."""
+    return BothSpecies.name if common_profile(kin, seg) is None else OneProfile.name
+
+
+def _profile(kin: Kinetics, seg: Segments, form: str) -> Profile:
+    """The doses' common profile; ones where both species are solved."""
+    if form == BothSpecies.name:
+        return Profile(np.ones(kin.patients), 0.0)
+    found = common_profile(kin, seg)
+    if found is None:
+        do = f'leave out form, or pass form="{BothSpecies.name}"'
+        raise InputError(describe("form", f'"{form}"', "doses that share one ratio of total to hot amount", do))
+    return found
+
+
+def _ratio(form: str, ratio, decay, minutes):
+    """Total over hot amount [time, patient] at `minutes` [time] or [time, patient] after the profile's start."""
+    minutes = minutes[:, None] if jnp.ndim(minutes) == 1 else minutes
+    exponent = jnp.minimum(decay * minutes, LARGEST_EXPONENT)
+    return ratio * (jnp.exp(exponent) if form == OneProfile.name else jnp.ones_like(exponent))
+
+
+def _run(kin: Kinetics, seg: Segments, rtol, form: str | None, record: bool, bed: bool):
+    form = form or form_of(kin, seg)
+    padded, dtype = seg.padded(), kin.plasma_flow.dtype
+    cast = lambda x: jnp.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None)
+    profile = _profile(kin, seg, form)
+    ratio = _ratio(form, cast(profile.ratio), kin.decay, cast(padded.start_min - profile.since_min))
+    return form, _adaptive(kin, jax.tree.map(cast, padded), ratio, rtol, form, record, bed)
+
+
+def solve(
+    kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, bed: bool = True, form: str | None = None
+) -> Solution:
+    """Adaptive solve of all patients of `kin` with error control on each; not differentiable.
+
+    `bed` adds the integrals of the BED. `form` (default: the smallest that is exact) is a name in `forms.FORMS`.
+    Single precision if the arrays of `kin` are.
+    """
+    form, (ys, integrals, _, steps, failed, _) = _run(kin, seg, rtol, form, record=False, bed=bed)
+    count = len(seg.length_min)
+    profile = _profile(kin, seg, form)
+    ratio = _ratio(form, jnp.asarray(profile.ratio, ys.dtype), kin.decay, jnp.asarray(seg.end_min - profile.since_min))
+    kept = jax.tree.map(lambda x: x[:count], (ys, integrals))
+    return Solution(kept[0], ratio, kept[1], steps, failed, form, kin.layout)
+
+
+def freeze(
+    kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, multiple: int = 256, form: str | None = None
+) -> Grid:
     """The step sequence that the adaptive solve takes, padded to a multiple so that few shapes are compiled."""
-    solution, ends, recorded = _adaptive(kin, _padded(seg), rtol, True)
-    count, ends = int(solution.steps), np.asarray(ends)[: len(seg.length_min)]
+    form, (_, _, ends, steps, _, recorded) = _run(kin, seg, rtol, form, record=True, bed=False)
+    count, ends = int(steps), np.asarray(ends)[: len(seg.length_min)]
     size = multiple * int(np.ceil(count / multiple))
     h = np.ones(size)
     h[:count] = np.asarray(recorded)[:count]
@@ -178,30 +226,31 @@ def freeze(kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, multiple: 
     first = np.concatenate([[0], ends[:-1]])
     bolus = np.zeros((size, 2))
     bolus[first] = np.asarray(seg.bolus_nmol)
-    return Grid(h, np.arange(size) < count, bolus, np.asarray(seg.infusion_nmol_per_min)[owner], ends - 1)
+    profile = _profile(kin, seg, form)
+    since = np.cumsum(h) - h - profile.since_min
+    infusion = np.asarray(seg.infusion_nmol_per_min)[owner]
+    return Grid(h, np.arange(size) < count, bolus, infusion, since, profile.ratio, ends - 1, form)
 
 
-def solve_on(kin: Kinetics, grid: Grid) -> Float[Array, "segment row patient"]:
-    """Solve on a frozen grid: a fixed composition of steps, differentiable in every leaf of `kin` to any order."""
-    r = rates(kin)
-    organs = kin.plasma_flow.shape[0]
+def solve_on(kin: Kinetics, grid: Grid, *, bed: bool = True, adjoint: bool = False) -> Solution:
+    """Solve on a frozen grid: a fixed composition of steps, differentiable in every leaf of `kin`.
 
-    @jax.checkpoint
-    def body(y, item):
-        h, active, bolus, infusion = item
-        y = _inject(y, bolus, organs)
-        go = lambda y: jnp.where(active, step(y, r, infusion, h)[0], y)
-        y1 = jax.lax.cond(jnp.any(active), go, lambda y: y, y)
-        return y1, y1
-
-    y0 = jnp.zeros((rows(organs), kin.patients))
-    items = (grid.h_min, grid.active, grid.bolus_nmol, grid.infusion_nmol_per_min)
-    _, ys = jax.lax.scan(body, y0, jax.tree.map(jnp.asarray, items))
-    return ys[jnp.asarray(grid.segment_end)]
-
-
-def _padded(seg: Segments) -> Segments:
-    """`seg` on the device, with empty segments at its end: they take no step and change nothing."""
-    missing = -len(seg.length_min) % SEGMENTS_MULTIPLE
-    pad = lambda x: np.concatenate([x, np.zeros((missing, *np.shape(x)[1:]), np.asarray(x).dtype)])
-    return jax.tree.map(lambda x: jnp.asarray(pad(x)), seg)
+    Forward mode, to any order, as it stands; with `adjoint` reverse mode by the hand-written adjoint (`adjoint`), and
+    forward mode over that, but not forward mode alone.
+    """
+    form, r, layout = FORMS[grid.form], rates(kin), kin.layout
+    dtype = kin.plasma_flow.dtype
+    ratio = _ratio(grid.form, jnp.asarray(grid.ratio, dtype), kin.decay, jnp.asarray(grid.since_min, dtype))
+    vein = np.zeros((form.species * layout.rows, 2))
+    vein[layout.vein + layout.rows * np.arange(form.species), np.arange(2)[-form.species :]] = 1.0
+    by_patient = lambda x: jnp.asarray(x, dtype).reshape(*np.shape(x)[:2], -1)
+    injected = jnp.einsum("rs,tsp->trp", vein, by_patient(grid.bolus_nmol))
+    infusion = by_patient(grid.infusion_nmol_per_min)
+    steps = (jnp.asarray(grid.h_min, dtype), jnp.asarray(grid.active), injected, infusion, ratio)
+    run = states_after_steps if adjoint else steps_by_scan
+    at = jnp.asarray(grid.segment_end)
+    ys, integrals = jax.tree.map(lambda x: x[at], run(grid.form, bed, r, steps))
+    until = (jnp.asarray(grid.since_min) + jnp.asarray(grid.h_min))[at]
+    ratio = _ratio(grid.form, jnp.asarray(grid.ratio), kin.decay, until)
+    taken, failed = jnp.sum(steps[1]), jnp.zeros((), bool)
+    return Solution(ys, ratio, integrals, taken, failed, grid.form, layout)

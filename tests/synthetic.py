@@ -12,7 +12,7 @@ from calibration.observations import Observations
 from pbpk.administration import Administration
 from pbpk.parameters import Covariates
 from twin.body import body_of
-from twin.forecast import activities, states, unpacked_tia
+from twin.forecast import activities, states, tia_MBq_h
 from twin.patient import Study
 from twin.verbs import calibrate
 
@@ -50,9 +50,9 @@ def with_scans(study: Study, rng, times_h=SPECT_H, offsets=None) -> tuple[Study,
 def log_tia(study: Study, names, offsets) -> np.ndarray:
     """Log TIA of REGIONS, [region, draw]."""
     body = body_of(study)
-    y = states(body.first, names, offsets, np.array([body.first.end_min]))
+    found = states(body.first, names, offsets, np.array([body.first.end_min]))
     weights = np.stack([pool_weights(r, body.organs, frozenset()) for r in REGIONS])
-    return np.log(weights @ unpacked_tia(y, body, body.first)[:, 0])
+    return np.log(weights @ tia_MBq_h(found, body.first)[:, 0])
 
 
 @dataclass(frozen=True)

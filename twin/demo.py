@@ -27,7 +27,7 @@ from imaging.virtual_study import VirtualScan, write_virtual_study  # noqa: E402
 from pbpk.administration import Administration  # noqa: E402
 from pbpk.parameters import Covariates  # noqa: E402
 from twin.body import Body, body_of  # noqa: E402
-from twin.forecast import activities, marrow_photons, mass_g, states, unpacked_tia  # noqa: E402
+from twin.forecast import activities, marrow_photons, mass_g, states, tia_MBq_h  # noqa: E402
 from twin.patient import Study  # noqa: E402
 from twin.study import split_tracer  # noqa: E402
 from twin.study_writing import write_study  # noqa: E402
@@ -132,8 +132,8 @@ def _true_doses(study: Study, truth, cycles) -> dict[tuple[int, str], float]:
             continue
         body = body_of(study, (replace(a, time_h=0.0),))
         course = body.first
-        y = states(course, body.prior.names, truth[a.cycle][None], np.array([course.end_min]))
-        tia = unpacked_tia(y, body, course)[:, 0, 0]
+        found = states(course, body.prior.names, truth[a.cycle][None], np.array([course.end_min]))
+        tia = tia_MBq_h(found, course)[:, 0, 0]
         tumours = [r for r in study.volumes_mL if r.startswith("tumour_")]
         for region in (*TRUE_REGIONS, *tumours):
             s = dose_coefficient_Gy_per_MBq_h(region, a.nuclide, mass_g(region, body)).total

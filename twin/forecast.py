@@ -6,6 +6,8 @@ part, taken along in the ODE (DOSE.md section 6: G D^2 = 2 S^2 kill).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,8 +22,7 @@ from dose.radiobiology import tissue
 from dose.regions import density_g_per_mL, is_tumour
 from pbpk.kinetics import Kinetics
 from pbpk.scaling import KIDNEYS
-from pbpk.solve import PLANNING_RTOL, solve
-from pbpk.state import unpack
+from pbpk.solve import PLANNING_RTOL, Solution, solve
 from twin.body import Body, body_of
 from twin.patient import DoseReport, PatientTwin
 
@@ -37,17 +38,32 @@ def constants() -> dict[str, float]:
     return {row["quantity"]: float(row["value"]) for row in load_table("twin", "forecast.csv")}
 
 
-def states(course: Course, names, offsets, ask_min) -> np.ndarray:
-    """States [ask, row, draw] of a course at `ask_min`, for offsets of shape [draw, parameter]."""
+class States(NamedTuple):
+    """Hot amounts (nmol) and their integrals (nmol min) of organs then blood, [pool, ask, draw]; `kill` of organs."""
+
+    amount: np.ndarray
+    integral: np.ndarray
+    kill: np.ndarray
+
+
+def states(course: Course, names, offsets, ask_min) -> States:
+    """States of a course at `ask_min`, for offsets of shape [draw, parameter]."""
     seg = course.segments(ask_min)
-    at = [int(np.argmin(np.abs(seg.end_min - minute))) for minute in ask_min]
+    at = np.array([int(np.argmin(np.abs(seg.end_min - minute))) for minute in ask_min])
     scaling = Scaling.of(names, course.kinetics.organs)
     padded = np.concatenate([offsets, np.zeros((-len(offsets) % CHUNK, offsets.shape[1]))])
     parts = []
     for chunk in padded.reshape(-1, CHUNK, offsets.shape[1]):
         kin = scaling.apply(_copies(course.kinetics, CHUNK), jnp.asarray(chunk.T))
-        parts.append(np.asarray(solve(kin, seg, rtol=PLANNING_RTOL).y[jnp.asarray(at)]))
-    return np.concatenate(parts, axis=-1)[..., : len(offsets)]
+        parts.append(_read(solve(kin, seg, rtol=PLANNING_RTOL), at))
+    return States(*(np.concatenate(x, axis=-1)[..., : len(offsets)] for x in zip(*parts, strict=True)))
+
+
+def _read(solution: Solution, at) -> States:
+    hot, integrals = solution.hot, solution.integrals
+    pools = (np.concatenate([hot.organ_total(solution.layout), hot.blood], axis=1),
+             np.concatenate([integrals.organ, integrals.blood], axis=1), np.asarray(integrals.kill))  # fmt: skip
+    return States(*(np.moveaxis(x[at], 0, 1) for x in pools))
 
 
 def _copies(kin: Kinetics, count: int) -> Kinetics:
@@ -57,9 +73,7 @@ def _copies(kin: Kinetics, count: int) -> Kinetics:
 def activities(body: Body, names, course: Course, minutes, weights, offsets) -> np.ndarray:
     """Activity in MBq, [region, time, draw], of pools by `weights` [region, pool] at `minutes` of a course."""
     order = np.unique(minutes)
-    y = states(course, names, offsets, order)[np.searchsorted(order, minutes)]
-    hot = unpack(np.moveaxis(y, 1, 0), len(body.organs)).hot
-    pools = np.concatenate([hot.organ_total, hot.blood])
+    pools = states(course, names, offsets, order).amount[:, np.searchsorted(order, minutes)]
     return course.nuclide.activity_MBq_per_nmol * np.einsum("rp,ptd->rtd", weights, pools)
 
 
@@ -83,8 +97,8 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
     ask = np.unique([*starts, *seen, course.end_min])
     ask = ask[ask > 0]
     offsets = np.concatenate([twin.posterior.draws, twin.posterior.map_log[None]])
-    y = states(course, twin.posterior.names, offsets, ask)
-    tia, kill = unpacked_tia(y, body, course), _kill(y, body, course)
+    found = states(course, twin.posterior.names, offsets, ask)
+    tia, kill = tia_MBq_h(found, course), found.kill * (course.nuclide.activity_MBq_per_nmol / 60) ** 2
     at = np.searchsorted(ask, [*starts[1:], course.end_min])
     per_cycle = lambda x: np.diff(x[:, at], axis=1, prepend=0.0)
     organ_tia, organ_kill = per_cycle(tia), per_cycle(kill)
@@ -122,16 +136,9 @@ def _last_h(twin: PatientTwin, cycle: int, region: str) -> float:
     return max(times, default=0.0)
 
 
-def unpacked_tia(y, body: Body, course: Course) -> np.ndarray:
-    """TIA in MBq h of organs and blood, [pool, ask, draw], from states [ask, row, draw]."""
-    integrals = unpack(np.moveaxis(y, 1, 0), len(body.organs)).integrals
-    return np.concatenate([integrals.organ, integrals.blood]) * course.nuclide.activity_MBq_per_nmol / 60
-
-
-def _kill(y, body: Body, course: Course) -> np.ndarray:
-    """Integral of activity times its unrepaired part in (MBq h)^2, [organ, ask, draw]."""
-    integrals = unpack(np.moveaxis(y, 1, 0), len(body.organs)).integrals
-    return np.asarray(integrals.kill) * (course.nuclide.activity_MBq_per_nmol / 60) ** 2
+def tia_MBq_h(found: States, course: Course) -> np.ndarray:
+    """Time-integrated activity of organs and blood, [pool, ask, draw]."""
+    return found.integral * course.nuclide.activity_MBq_per_nmol / 60
 
 
 def _drift(cycles, observed, regions, draws: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,12 +17,12 @@ from dose.nuclides import radionuclide
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, ligand
 from pbpk.scaling import kinetics, physiology
-from pbpk.solve import Segments, segments
-from pbpk.state import LEDGER, State, unpack
+from pbpk.solve import Segments, Solution, segments
+from pbpk.state import LEDGER
 
 CASES = ("A", "B", "C", "D")
-LEADING = ("Lungs", "Liver", "Spleen", "GI")
-"""The organs whose place in `Kinetics` has a meaning: lungs, liver, then the two that drain into it."""
+LEADING = ("Lungs", "Liver", "Spleen", "GI", "Kidney")
+"""The organs whose place in `Kinetics` has a meaning: lungs, liver, the two that drain into it, kidneys."""
 POOL_SUFFIXES = {
     "vascular": "Vas", "interstitial": "Int", "transit": "Intera", "bound": "Bound", "internalised": "Intern",
 }  # fmt: skip
@@ -53,7 +54,9 @@ def load(case: str, shared: Path) -> tuple[Kinetics, Segments, list[str], np.nda
 
 
 def _kinetics(organs: dict[str, dict[str, float]], common: dict[str, float]) -> Kinetics:
-    names = (*LEADING, *(name for name in organs if name not in LEADING))
+    binds = [name for name in organs if name not in LEADING and organs[name].get("R0", 0.0) > 0]
+    others = [name for name in organs if name not in LEADING and name not in binds]
+    names = (*LEADING, *binds, *others)
     column = lambda key: jnp.array([[organs[name].get(key, 0.0)] for name in names])
     in_kidney = lambda value, elsewhere: jnp.array([[value if name == "Kidney" else elsewhere] for name in names])
     one = lambda value: jnp.array([float(value)])
@@ -80,6 +83,8 @@ def _kinetics(organs: dict[str, dict[str, float]], common: dict[str, float]) -> 
         decay=one(common["lambda_phys"]),
         organs=names,
         portal_count=2,
+        kidney_count=1,
+        specific_count=len(LEADING) - 1 + len(binds),
     )
 
 
@@ -90,24 +95,38 @@ def _segments(given: list[dict[str, float]], t_min) -> Segments:
     return segments(start, duration, hot + cold, hot, t_min, t_min[-1])
 
 
-def states_at(y, seg: Segments, t_min, organs: int) -> State:
-    """The states [time, row, 1] of a solution at asked-for times, without the patient axis: fields [axis, time]."""
-    nearest = np.argmin(np.abs(seg.end_min[None, :] - np.asarray(t_min)[:, None]), axis=1)
-    return unpack(np.asarray(y)[nearest, :, 0].T, organs)
+class Flat(NamedTuple):
+    """One patient: amounts [pool, organ, time] of both species, blood and ledger [row, time], organ integrals."""
+
+    total: np.ndarray
+    hot: np.ndarray
+    total_blood: np.ndarray
+    hot_blood: np.ndarray
+    organ: np.ndarray
+    ledger: np.ndarray
 
 
-def errors(y, kin: Kinetics, seg: Segments, header: list[str], table: np.ndarray) -> dict[str, float]:
+def flat(solution: Solution, at=slice(None)) -> Flat:
+    """The solution of the first patient at some of its segments' ends, time last."""
+    last = lambda x: np.moveaxis(np.asarray(x)[at][..., 0], 0, -1)
+    total, hot, integrals = solution.total, solution.hot, solution.integrals
+    by_organ = (last(x.by_organ(solution.layout)) for x in (total, hot))
+    return Flat(*by_organ, last(total.blood), last(hot.blood), last(integrals.organ), last(integrals.ledger))
+
+
+def errors(solution: Solution, kin: Kinetics, seg: Segments, header: list[str], table: np.ndarray) -> dict[str, float]:
     """Largest error of every column over the column's peak, from the first time after 0 on; a zero column is absent.
 
     Hot integrals are compared per organ, at the last time, relative to their value; keys "<organ>.hot_integral".
     """
     theirs = dict(zip(header, table[1:].T, strict=True))
-    state = states_at(y, seg, table[1:, 0], len(kin.organs))
+    nearest = np.argmin(np.abs(seg.end_min[None, :] - table[1:, :1]), axis=1)
+    state = flat(solution, nearest)
     ours = _columns(state, kin.organs)
     found = {name: _relative(ours[name], theirs[name]) for name in ours if name in theirs and theirs[name].any()}
     for k, organ in enumerate(kin.organs):
         parts = [theirs.get(f"{organ}{suffix}.hot_integral_nmol_min", [0.0])[-1] for suffix in POOL_SUFFIXES.values()]
-        found[f"{organ}.hot_integral"] = _relative(state.integrals.organ[k, -1:], sum(parts))
+        found[f"{organ}.hot_integral"] = _relative(state.organ[k, -1:], sum(parts))
     return found
 
 
@@ -115,11 +134,11 @@ def _relative(ours, theirs) -> float:
     return float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs)))
 
 
-def _columns(state: State, organs) -> dict:
-    cold = [total - hot for total, hot in zip(state.total, state.hot, strict=True)]
-    columns = {f"{name}_hot_nmol": state.integrals.ledger[k] for k, name in enumerate(LEDGER)}
-    for kind, species in (("hot", state.hot), ("cold", type(state.hot)(*cold))):
-        for pool, suffix in POOL_SUFFIXES.items():
-            columns |= {f"{o}{suffix}.{kind}_nmol": getattr(species, pool)[k] for k, o in enumerate(organs)}
-        columns |= {f"{name}.{kind}_nmol": species.blood[k] for k, name in enumerate(("Vein", "Art"))}
+def _columns(state: Flat, organs) -> dict:
+    columns = {f"{name}_hot_nmol": state.ledger[k] for k, name in enumerate(LEDGER)}
+    cold = (state.total - state.hot, state.total_blood - state.hot_blood)
+    for kind, (pools, blood) in (("hot", (state.hot, state.hot_blood)), ("cold", cold)):
+        for p, suffix in enumerate(POOL_SUFFIXES.values()):
+            columns |= {f"{o}{suffix}.{kind}_nmol": pools[p, k] for k, o in enumerate(organs)}
+        columns |= {f"{name}.{kind}_nmol": blood[k] for k, name in enumerate(("Vein", "Art"))}
     return columns

@@ -20,7 +20,7 @@ def of(case, shared, change=lambda kin: kin):
     kin = change(kin)
     solution = solve(kin, seg)
     assert not solution.failed
-    return errors(solution.y, kin, seg, header, table)
+    return errors(solution, kin, seg, header, table)
 
 
 def amounts(found):
