@@ -21,6 +21,7 @@ from calibration.observations import Observations
 from calibration.parameters import Prior
 from calibration.posterior import Posterior
 from dose.errors import CalibrationError, describe
+from pbpk.check import require_double
 
 ROUNDS = 4
 """Step sequences are frozen at the prior median, then at each optimum, until the optimum stays where it is."""
@@ -89,9 +90,10 @@ def calibrate(
     lets older cycles count less (see `noise.log_sd`).
 
     Raises:
-        CalibrationError: double precision is off, or the optimiser does not reach a finite optimum.
+        InputError: double precision is off.
+        CalibrationError: the optimiser does not reach a finite optimum.
     """
-    _require_float64()
+    require_double()
     usable = observations.select(modelled(observations, courses[0].kinetics.organs))
     if len(usable) == 0:
         return _laplace(prior, np.zeros(0, int), np.zeros(0), np.zeros((0, 0)), 0.0, 0, (), draws, seed)
@@ -120,12 +122,6 @@ def calibrate(
     spread = cholesky @ _inverse(hessian) @ cholesky.T * np.outer(widening, widening)
     chi2 = float(np.sum(misfit**2))
     return _laplace(prior, fitted, cholesky @ z, spread, chi2, len(usable), warnings + missed, draws, seed)
-
-
-def _require_float64():
-    if jnp.zeros(()).dtype != jnp.float64:
-        found, expected = "single precision", "jax_enable_x64 on"
-        raise CalibrationError(describe("jax precision", found, expected, "import twin first, or set JAX_ENABLE_X64=1"))
 
 
 def _no_optimum() -> str:

@@ -19,8 +19,8 @@ from calibration.parameters import Scaling
 from dose.nuclides import Radionuclide
 from dose.regions import is_tumour, members
 from pbpk.administration import Administration
-from pbpk.kinetics import Kinetics
 from pbpk.forms import BothSpecies, OneProfile
+from pbpk.kinetics import Kinetics
 from pbpk.solve import Grid, Segments, form_of, freeze, segments, solve_on
 
 GRID_RTOL = 1e-3

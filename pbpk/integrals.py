@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from pbpk.kinetics import Rates
 from pbpk.model import leaving
-from pbpk.rosenbrock import A, C, GAMMA, QUADRATURE, STAGES, WEIGHTS, WEIGHTS_OF_RATES
+from pbpk.rosenbrock import GAMMA, QUADRATURE, STAGES, WEIGHTS, WEIGHTS_OF_RATES, A, C
 from pbpk.state import BLOOD, LEDGER, Integrals, Layout, unpack
 
 

@@ -17,15 +17,16 @@ from dose.errors import InputError, describe
 from dose.nuclides import Radionuclide
 from dose.provenance import load_table
 from dose.regions import is_tumour
+from pbpk.check import checked
 from pbpk.kinetics import Kinetics
-from pbpk.parameters import Covariates, Ligand, kind_of
+from pbpk.parameters import Covariates, Ligand, kind_of, known_ligands, ligand
 
-BINDING = (
+BEFORE_TUMOURS = (
     "lungs", "liver", "spleen", "gi", "kidney_left", "kidney_right", "parotid", "submandibular", "lacrimal", "prostate",
     "adrenals",
 )  # fmt: skip
-"""In the order of `pbpk.state.Layout`: all but the lungs may bind ligand, as tumours do, which follow."""
-OTHERS = ("red_marrow", "muscle", "skin", "adipose", "bone", "heart", "brain", "remainder")
+AFTER_TUMOURS = ("red_marrow", "muscle", "remainder", "skin", "adipose", "bone", "heart", "brain")
+"""In the order of `pbpk.state.Layout`: organs that bind no ligand of any target come last."""
 PORTAL_COUNT = 2
 KIDNEYS = ("kidney_left", "kidney_right")
 TRANSIT_SHARE = 2 / 3
@@ -65,7 +66,9 @@ def physiology(patient: Covariates, target: str, volumes_mL: dict[str, float]) -
         InputError: a remainder of volume, plasma or flow that is not positive, naming it.
     """
     tumours = _tumour_volumes(target, volumes_mL)
-    organs = [o for o in (*BINDING, *tumours, *OTHERS) if not (o == "prostate" and patient.sex == "female")]
+    organs = [
+        o for o in (*BEFORE_TUMOURS, *tumours, *AFTER_TUMOURS) if not (o == "prostate" and patient.sex == "female")
+    ]
     base = _Basis.of(patient)
     volume = {o: tumours.get(o) or _volume(o, patient, volumes_mL) for o in organs if o != "remainder"}
     table = {o: _organ_row(o, volume[o], base, target) for o in organs if o != "remainder"}
@@ -154,7 +157,11 @@ def _transit(organ: str, volume, vascular, interstitial) -> float:
 
 
 def kinetics(body: Physiology, patient: Covariates, drug: Ligand, nuclide: Radionuclide, repair_per_min) -> Kinetics:
-    """Kinetics of one patient (patient axis of length 1); `repair_per_min` maps organs to repair rates."""
+    """Kinetics of one patient (patient axis of length 1); `repair_per_min` maps organs to repair rates.
+
+    Raises:
+        InputError: a value that no patient can have (`check.checked`).
+    """
     col = lambda values: jnp.asarray(np.asarray(values, float)[:, None])
     one = lambda value: jnp.asarray([float(value)])
     per_organ = lambda parameter: np.array([_typical(drug, parameter, o) for o in body.organs])
@@ -162,7 +169,7 @@ def kinetics(body: Physiology, patient: Covariates, drug: Ligand, nuclide: Radio
     in_kidney = np.array([o in KIDNEYS for o in body.organs], float) * body.volume_L
     filtered = patient.gfr_mL_min / 1000 * drug.rows["phi", ""].value
     k_on = drug.rows["k_on", ""].value
-    return Kinetics(
+    found = Kinetics(
         plasma_flow=col(body.plasma_flow_L_min),
         vascular=col(body.vascular_L),
         interstitial=col(body.interstitial_L),
@@ -185,8 +192,17 @@ def kinetics(body: Physiology, patient: Covariates, drug: Ligand, nuclide: Radio
         organs=body.organs,
         portal_count=PORTAL_COUNT,
         kidney_count=len(KIDNEYS),
-        specific_count=sum(o not in OTHERS for o in body.organs) - 1,
+        specific_count=_specific_count(drug.target, body.organs),
     )
+    return checked(found)
+
+
+@cache
+def _specific_count(target: str, organs: tuple[str, ...]) -> int:
+    """Organs from the liver to the last that takes up any ligand of this target, so that tracers share a layout."""
+    drugs = [d for d in map(ligand, known_ligands()) if d.target == target]
+    takes_up = lambda o: any(_typical(d, p, o) > 0 for d in drugs for p in ("receptor_density", "nonsaturable_uptake"))
+    return max(k for k, organ in enumerate(organs) if takes_up(organ))
 
 
 def _typical(drug: Ligand, parameter: str, organ: str) -> float:

@@ -15,7 +15,10 @@ SAME_PROFILE = 1e-9
 
 
 class Segments(NamedTuple):
-    """Constant-infusion stretches in order of time; arrays of shape [segment] or [segment, species] (total, hot)."""
+    """Constant-infusion stretches in order of time; arrays of shape [segment], or [segment, species] (total, hot).
+
+    A last axis of the amounts, [segment, species, patient], gives each patient its own; times are shared.
+    """
 
     length_min: np.ndarray
     bolus_nmol: np.ndarray
@@ -39,18 +42,22 @@ class Segments(NamedTuple):
 
 
 def segments(start_min, duration_min, total_nmol, hot_nmol, ask_min, end_min) -> Segments:
-    """Cut [0, end_min] at each administration (arrays of shape [dose]) and each time in `ask_min`."""
+    """Cut [0, end_min] at each administration and each time in `ask_min`.
+
+    Times have shape [dose], amounts [dose] or [dose, patient]; a duration of 0 is a bolus.
+    """
     start, duration = np.asarray(start_min, float), np.asarray(duration_min, float)
     edges = np.unique(np.concatenate([[0.0, end_min], start, start + duration, np.asarray(ask_min, float)]))
     edges = edges[(edges >= 0) & (edges <= end_min)]
     left, right = edges[:-1], edges[1:]
-    amounts = np.stack([np.asarray(total_nmol, float), np.asarray(hot_nmol, float)], axis=-1)
-    is_bolus = (duration == 0)[:, None]
-    bolus = np.stack([np.sum(np.where((start == t)[:, None] & is_bolus, amounts, 0), axis=0) for t in left])
-    per_min = amounts / np.where(duration > 0, duration, 1.0)[:, None]
+    amounts = np.stack([np.asarray(total_nmol, float), np.asarray(hot_nmol, float)], axis=1)
+    chosen = lambda which, x: np.sum(x[which], axis=0)
+    bolus = np.stack([chosen((start == t) & (duration == 0), amounts) for t in left])
+    per_min = amounts / np.where(duration > 0, duration, 1.0).reshape(-1, *[1] * (amounts.ndim - 1))
     runs = [(start <= a) & (start + duration >= b) & (duration > 0) for a, b in zip(left, right, strict=True)]
-    infusion = np.stack([np.sum(np.where(run[:, None], per_min, 0), axis=0) for run in runs])
-    change = np.any(bolus > 0, axis=1) | np.any(np.diff(infusion, axis=0, prepend=0) != 0, axis=1)
+    infusion = np.stack([chosen(run, per_min) for run in runs])
+    species = tuple(range(1, amounts.ndim))
+    change = np.any(bolus > 0, axis=species) | np.any(np.diff(infusion, axis=0, prepend=0) != 0, axis=species)
     return Segments(right - left, bolus, infusion, change)
 
 
@@ -64,11 +71,12 @@ class Profile(NamedTuple):
 def common_profile(kin: Kinetics, seg: Segments) -> Profile | None:
     """The profile that all doses share, or None if both species are needed; `kin.decay` must be concrete."""
     bolus = np.asarray(seg.bolus_nmol)
-    given = np.flatnonzero(bolus[:, 0] > 0)
-    if np.any(np.asarray(seg.infusion_nmol_per_min) > 0) or given.size == 0 or np.any(bolus[given, 1] <= 0):
+    bolus = bolus if bolus.ndim == 3 else bolus[..., None]
+    given = np.flatnonzero(np.any(bolus[:, 0] > 0, axis=-1))
+    if np.any(np.asarray(seg.infusion_nmol_per_min) > 0) or given.size == 0 or np.any(bolus[given] <= 0):
         return None
     start = np.asarray(seg.start_min)[given]
     ratio = bolus[given, 0] / bolus[given, 1]
     later = np.exp(-np.asarray(kin.decay) * (start - start[0])[:, None])
-    same = np.all(np.abs(ratio[:, None] * later / ratio[0] - 1) <= SAME_PROFILE)
-    return Profile(np.full(kin.patients, ratio[0]), float(start[0])) if same else None
+    same = np.all(np.abs(ratio * later / ratio[0] - 1) <= SAME_PROFILE)
+    return Profile(np.broadcast_to(ratio[0], (kin.patients,)), float(start[0])) if same else None

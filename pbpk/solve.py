@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from dose.errors import InputError, describe
 from pbpk import integrals as over_time
 from pbpk.adjoint import states_after_steps, steps_by_scan
+from pbpk.check import require_double
 from pbpk.forms import FORMS, BothSpecies, Drive, OneProfile
 from pbpk.kinetics import Kinetics, Rates, rates
 from pbpk.rosenbrock import after, stages
@@ -89,9 +90,14 @@ class _Walk(NamedTuple):
 
 
 def _tolerances(form, bolus, infusion, length, layout: Layout, rtol):
-    given = jnp.sum(bolus + infusion * length[:, None], axis=0)[-form.species :]
-    absolute = ATOL_FRACTION * jnp.maximum(jnp.repeat(given, layout.rows), 1e-300)
-    return absolute[:, None], rtol
+    given = jnp.sum(_by_patient(bolus) + _by_patient(infusion) * length[:, None, None], axis=0)[-form.species :]
+    smallest = jnp.finfo(given.dtype).tiny
+    return jnp.maximum(ATOL_FRACTION * jnp.repeat(given, layout.rows, axis=0), smallest), rtol
+
+
+def _by_patient(amounts):
+    """Amounts [..., species] or [..., species, patient] with a last axis for patients."""
+    return amounts if amounts.ndim == 3 else amounts[..., None]
 
 
 def _error(err, y0, y1, tolerances):
@@ -154,13 +160,14 @@ def _adaptive(kin: Kinetics, seg: Segments, ratio, rtol, form_name: str, record:
             h=jnp.where(restart, FIRST_STEP_MIN, walk.h),
             previous=jnp.where(restart, one, walk.previous),
         )
-        drive = Drive(infusion[:, None], ratio)
+        drive = Drive(infusion, ratio)
         unfinished = lambda s: (s[0].t < length) & (s[1] < MAX_STEPS)
         go = lambda s: (_advance(form, s[0], r, drive, length, tolerances, record), s[1] + 1)
         walk, tried = jax.lax.while_loop(unfinished, go, (walk, tried))
         return (walk, tried), (walk.y, walk.integrals, walk.steps)
 
-    items = (seg.length_min, seg.bolus_nmol, seg.infusion_nmol_per_min, seg.restart, ratio)
+    doses = (_by_patient(seg.bolus_nmol), _by_patient(seg.infusion_nmol_per_min))
+    items = (seg.length_min, *doses, seg.restart, ratio)
     (walk, tried), (ys, integrals, ends) = jax.lax.scan(segment, (walk, jnp.zeros((), int)), items)
     return ys, integrals, ends, walk.steps, tried >= MAX_STEPS, walk.grid
 
@@ -189,6 +196,7 @@ def _ratio(form: str, ratio, decay, minutes):
 
 
 def _run(kin: Kinetics, seg: Segments, rtol, form: str | None, record: bool, bed: bool):
+    require_double()
     form = form or form_of(kin, seg)
     padded, dtype = seg.padded(), kin.plasma_flow.dtype
     cast = lambda x: jnp.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None)
@@ -224,7 +232,7 @@ def freeze(
     h[:count] = np.asarray(recorded)[:count]
     owner = np.minimum(np.searchsorted(ends, np.arange(size), side="right"), len(ends) - 1)
     first = np.concatenate([[0], ends[:-1]])
-    bolus = np.zeros((size, 2))
+    bolus = np.zeros((size, *np.shape(seg.bolus_nmol)[1:]))
     bolus[first] = np.asarray(seg.bolus_nmol)
     profile = _profile(kin, seg, form)
     since = np.cumsum(h) - h - profile.since_min
@@ -243,9 +251,8 @@ def solve_on(kin: Kinetics, grid: Grid, *, bed: bool = True, adjoint: bool = Fal
     ratio = _ratio(grid.form, jnp.asarray(grid.ratio, dtype), kin.decay, jnp.asarray(grid.since_min, dtype))
     vein = np.zeros((form.species * layout.rows, 2))
     vein[layout.vein + layout.rows * np.arange(form.species), np.arange(2)[-form.species :]] = 1.0
-    by_patient = lambda x: jnp.asarray(x, dtype).reshape(*np.shape(x)[:2], -1)
-    injected = jnp.einsum("rs,tsp->trp", vein, by_patient(grid.bolus_nmol))
-    infusion = by_patient(grid.infusion_nmol_per_min)
+    injected = jnp.einsum("rs,tsp->trp", vein, _by_patient(jnp.asarray(grid.bolus_nmol, dtype)))
+    infusion = _by_patient(jnp.asarray(grid.infusion_nmol_per_min, dtype))
     steps = (jnp.asarray(grid.h_min, dtype), jnp.asarray(grid.active), injected, infusion, ratio)
     run = states_after_steps if adjoint else steps_by_scan
     at = jnp.asarray(grid.segment_end)

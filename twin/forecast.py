@@ -39,11 +39,15 @@ def constants() -> dict[str, float]:
 
 
 class States(NamedTuple):
-    """Hot amounts (nmol) and their integrals (nmol min) of organs then blood, [pool, ask, draw]; `kill` of organs."""
+    """Hot amounts (nmol) and their integrals (nmol min) of organs then blood, [pool, ask, draw].
+
+    `kill` (nmol^2 min^2) of organs; `ledger` (nmol): urine, released, decayed.
+    """
 
     amount: np.ndarray
     integral: np.ndarray
     kill: np.ndarray
+    ledger: np.ndarray
 
 
 def states(course: Course, names, offsets, ask_min) -> States:
@@ -61,9 +65,9 @@ def states(course: Course, names, offsets, ask_min) -> States:
 
 def _read(solution: Solution, at) -> States:
     hot, integrals = solution.hot, solution.integrals
-    pools = (np.concatenate([hot.organ_total(solution.layout), hot.blood], axis=1),
-             np.concatenate([integrals.organ, integrals.blood], axis=1), np.asarray(integrals.kill))  # fmt: skip
-    return States(*(np.moveaxis(x[at], 0, 1) for x in pools))
+    amount = np.concatenate([hot.organ_total(solution.layout), hot.blood], axis=1)
+    integral = np.concatenate([integrals.organ, integrals.blood], axis=1)
+    return States(*(np.moveaxis(np.asarray(x)[at], 0, 1) for x in (amount, integral, integrals.kill, integrals.ledger)))
 
 
 def _copies(kin: Kinetics, count: int) -> Kinetics:

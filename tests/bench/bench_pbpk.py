@@ -1,105 +1,210 @@
-"""The structured solver beside general stiff solvers: one patient, one cycle of six weeks, 100 nmol of 177Lu-PSMA-617.
+"""The structured solver beside general stiff solvers: one cycle of six weeks, 100 nmol of 177Lu-PSMA-617.
 
-The peer, scipy's Radau, solves the same equations in the same run, with the Jacobian compiled from the model by JAX.
+Every peer solves the same patient in the same run: scipy's Radau and diffrax's Kvaerno5 the same equations from
+`pbpk.general`, libRoadRunner its SBML (`bench_roadrunner`).
 """
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from pbpk.general import absolute_tolerance, solve_general
+from pbpk import integrals as over_time
+from pbpk.amount_map import amount_map
+from pbpk.batch import CHUNK, solve_many, together
+from pbpk.general import Everything, absolute_tolerance, derivative, solve_general
 from pbpk.kinetics import rates
-from pbpk.model import right_hand_side
+from pbpk.segments import segments
 from pbpk.solve import AUDIT_RTOL, PLANNING_RTOL, freeze, solve, solve_on
-from pbpk.state import rows, species_rows, unpack
 from tests.bench import bench, best_of
+from tests.bench.bench_roadrunner import roadrunner_ms, roadrunner_two_processes_per_s
 from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient
 
 RADAU = "scipy Radau, rtol 1e-6, Jacobian compiled by JAX, one patient, same run"
-DRAWS = 51
-SPREAD = 0.3
-"""Log standard deviation of receptors and release between draws."""
-PARAMETERS = ("receptors", "release", "internalisation", "permeability", "k_on", "k_off", "excreted_fraction",
-              "filtration", "plasma_flow", "vascular")  # fmt: skip
+ROADRUNNER = "libRoadRunner CVODE, rtol 1e-6, one patient, same run"
+PROCESSES = "libRoadRunner CVODE, rtol 1e-6, two processes, same run"
 CYCLE = bolus(end_min=WEEKS_6_MIN)
+CHUNKS = 32
+SPREAD = 0.2
+"""Log standard deviation of every field between patients."""
+GRADIENT_ORGANS = slice(2, 13)
+"""Eleven organs' receptors and release: 22 parameters."""
 
 
 @cache
 def radau_ms() -> float:
     """One solve by scipy, everything compiled before."""
     kin = default_patient()
-    r, nothing, organs = rates(kin), jnp.zeros((2, 1)), len(kin.organs)
-    f = lambda y: right_hand_side(y[:, None], r, nothing)[:, 0]
+    r, nothing = rates(kin), jnp.zeros((2, 1))
+    empty = over_time.start(kin.layout, 1, True, jnp.float64)
+    y0 = (
+        jnp.zeros((2 * kin.layout.rows, 1))
+        .at[kin.layout.vein + kin.layout.rows * np.arange(2), 0]
+        .set(CYCLE.bolus_nmol[0])
+    )
+    flat, unravel = jax.flatten_util.ravel_pytree(Everything(y0, empty))
+    f = lambda y: jax.flatten_util.ravel_pytree(derivative(unravel(y), r, nothing))[0]
     compiled, jacobian = jax.jit(f), jax.jit(jax.jacfwd(f))
-    y0 = np.zeros(rows(organs))
-    y0[5 * organs], y0[species_rows(organs) + 5 * organs] = CYCLE.bolus_nmol[0]
-    options = {"method": "Radau", "rtol": 1e-6, "atol": np.asarray(absolute_tolerance(kin, CYCLE))[:, 0]}
+    atol = np.asarray(jax.flatten_util.ravel_pytree(absolute_tolerance(kin, CYCLE))[0])
+    options = {"method": "Radau", "rtol": 1e-6, "atol": atol}
 
     def work():
-        done = solve_ivp(
-            lambda _, y: np.asarray(compiled(y)),
-            (0, WEEKS_6_MIN),
-            y0,
-            jac=lambda _, y: np.asarray(jacobian(y)),
-            **options,
-        )
+        done = solve_ivp(lambda _, y: np.asarray(compiled(y)), (0, WEEKS_6_MIN), np.asarray(flat),
+                         jac=lambda _, y: np.asarray(jacobian(y)), **options)  # fmt: skip
         assert done.success, done.message
 
     return best_of(work, repeats=2) * 1e3
 
 
-def structured_ms(kin, rtol) -> float:
-    return best_of(lambda: solve(kin, CYCLE, rtol=rtol).y.block_until_ready()) * 1e3
-
-
-def drawn():
-    """Patients of one batch: receptors and release vary."""
-    rng = np.random.default_rng(7)
-    kin = jax.tree.map(lambda x: jnp.repeat(x, DRAWS, axis=-1), default_patient())
-    vary = lambda x: x * np.exp(SPREAD * rng.normal(size=x.shape))
-    return kin.__class__(**{**vars(kin), "receptors": vary(kin.receptors), "release": vary(kin.release)})
+def structured_ms(rtol, **options) -> float:
+    kin = default_patient()
+    return best_of(lambda: solve(kin, CYCLE, rtol=rtol, **options).y.block_until_ready(), repeats=20) * 1e3
 
 
 @bench("pbpk/one patient-cycle, audit tolerance", unit="ms", peer=RADAU)
 def audit():
-    return structured_ms(default_patient(), AUDIT_RTOL), radau_ms()
+    return structured_ms(AUDIT_RTOL), radau_ms()
 
 
 @bench("pbpk/one patient-cycle, planning tolerance", unit="ms", peer=RADAU)
 def planning():
-    return structured_ms(default_patient(), PLANNING_RTOL), radau_ms()
+    return structured_ms(PLANNING_RTOL), radau_ms()
 
 
-@bench(f"pbpk/batch of {DRAWS} draws, planning tolerance, per draw", unit="ms", peer=RADAU)
-def batch():
-    return structured_ms(drawn(), PLANNING_RTOL) / DRAWS, radau_ms()
+@bench("pbpk/one patient-cycle, audit tolerance, without BED", unit="ms", peer=ROADRUNNER)
+def audit_roadrunner():
+    return structured_ms(AUDIT_RTOL, bed=False), roadrunner_ms()
 
 
-@bench("pbpk/value and gradient of kidney TIA by 10 parameters, audit grid", unit="ms", peer=RADAU)
-def gradient():
+@bench("pbpk/one patient-cycle, planning tolerance, without BED", unit="ms", peer=ROADRUNNER)
+def planning_roadrunner():
+    return structured_ms(PLANNING_RTOL, bed=False), roadrunner_ms()
+
+
+@cache
+def population(count: int):
+    """Patients whose every field but decay and excreted fraction varies."""
+    rng = np.random.default_rng(7)
+    vary = lambda x: np.repeat(x, count, axis=-1) * np.exp(SPREAD * rng.standard_normal((*x.shape[:-1], count)))
     kin = default_patient()
-    grid, kidney = freeze(kin, CYCLE), kin.organs.index("kidney_left")
-
-    def log_tia(theta):
-        factors = dict(zip(PARAMETERS, jnp.exp(theta), strict=True))
-        changed = kin.__class__(**{**vars(kin), **{name: f * getattr(kin, name) for name, f in factors.items()}})
-        return jnp.log(unpack(solve_on(changed, grid)[-1], len(kin.organs)).integrals.organ[kidney, 0])
-
-    both = jax.jit(jax.value_and_grad(log_tia))
-    return best_of(lambda: jax.block_until_ready(both(jnp.zeros(len(PARAMETERS)))), repeats=3) * 1e3, radau_ms()
+    varied = jax.tree.map(lambda x: vary(np.asarray(x)), kin)
+    held = lambda k: (k.decay, k.excreted_fraction)
+    return eqx.tree_at(held, varied, tuple(np.repeat(x, count) for x in held(kin)))
 
 
-@bench("pbpk/one patient-cycle, diffrax Kvaerno5 (general door), rtol 1e-6", unit="ms", peer=RADAU)
-def general():
+def patients_per_s(seg=CYCLE, chunks: int = CHUNKS, **options) -> float:
+    count = CHUNK * chunks
+    work = lambda: together(solve_many(population(count), count, seg, **options))
+    return count / best_of(work, repeats=3)
+
+
+@bench("pbpk/population, one profile, two cores", unit="patient-cycles/s", peer=PROCESSES)
+def population_one_profile():
+    return patients_per_s(), roadrunner_two_processes_per_s()
+
+
+@bench("pbpk/population, total and hot, two cores", unit="patient-cycles/s", peer=PROCESSES)
+def population_both_species():
+    infused = segments([0.0], [1e-3], [100.0], [10.0], (), WEEKS_6_MIN)
+    return patients_per_s(infused), roadrunner_two_processes_per_s()
+
+
+@bench("pbpk/population, one profile, single precision, two cores", unit="patient-cycles/s", peer=PROCESSES)
+def population_single():
+    return patients_per_s(single_precision=True), roadrunner_two_processes_per_s()
+
+
+@bench("pbpk/population of 256 chunks over one of 32", unit="rate ratio", peer="flat cost per patient", peer_value=1.0)
+def flat_cost():
+    return patients_per_s(chunks=256) / patients_per_s()
+
+
+@bench(
+    "pbpk/population, one profile, two cores, against diffrax",
+    unit="patient-cycles/s",
+    peer="diffrax Kvaerno5, same run",
+)
+def against_diffrax():
+    return patients_per_s(), 1e3 / general_ms()
+
+
+@cache
+def gradient_ms(count: int) -> tuple[float, float]:
+    """Value with reverse gradient of the sum of all log TIAs by 22 parameters, and the solve alone; planning grid."""
+    kin = jax.tree.map(jnp.asarray, population(CHUNK))
+    kin = jax.tree.map(lambda x: x[..., :count], kin)
+    grid = freeze(kin, CYCLE, rtol=PLANNING_RTOL)
+    fields = lambda k: (k.receptors, k.release)
+
+    def log_tia(theta, adjoint):
+        changed = tuple(
+            x.at[GRADIENT_ORGANS].multiply(jnp.exp(t), unique_indices=True)
+            for x, t in zip(fields(kin), theta, strict=True)
+        )
+        found = solve_on(eqx.tree_at(fields, kin, changed), grid, bed=False, adjoint=adjoint)
+        return jnp.sum(jnp.log(found.integrals.organ[-1]))
+
+    theta = jnp.zeros((2, 11, count))
+    both = jax.jit(jax.value_and_grad(lambda t: log_tia(t, True)))
+    alone = jax.jit(lambda t: log_tia(t, False))
+    return tuple(best_of(lambda f=f: jax.block_until_ready(f(theta)), repeats=20) * 1e3 for f in (both, alone))
+
+
+@bench("pbpk/gradient by 22 parameters, one patient", unit="ms", peer="the solve alone on the same grid")
+def gradient():
+    return gradient_ms(1)
+
+
+@bench(f"pbpk/gradient by 22 parameters, batch of {CHUNK}", unit="ms", peer="the solve alone on the same grid")
+def gradient_batch():
+    return gradient_ms(CHUNK)
+
+
+@bench("pbpk/compile of the gradient", unit="s", peer="limit, no cache", peer_value=12.0)
+def gradient_compile():
+    kin, grid = default_patient(), freeze(default_patient(), CYCLE, rtol=PLANNING_RTOL)
+    tia = lambda k: jnp.sum(jnp.log(solve_on(k, grid, bed=False, adjoint=True).integrals.organ[-1]))
+    with jax.enable_compilation_cache(False) if hasattr(jax, "enable_compilation_cache") else _no_cache():
+        begin = time.perf_counter()
+        jax.jit(jax.value_and_grad(tia)).lower(kin).compile()
+        return time.perf_counter() - begin
+
+
+class _no_cache:
+    """The persistent compile cache off for a while."""
+
+    def __enter__(self):
+        jax.config.update("jax_enable_compilation_cache", False)
+
+    def __exit__(self, *_):
+        jax.config.update("jax_enable_compilation_cache", True)
+
+
+@bench("pbpk/three cycles from the amount map", unit="ms", peer="limit", peer_value=1.0)
+def what_if():
+    made = amount_map(default_patient(), 25.0, 200.0)
+    ask = jax.jit(lambda a, n: made(a, n))
+    given = jnp.array([7400.0, 5000.0, 3000.0]), jnp.array([90.0, 140.0, 30.0])
+    return best_of(lambda: jax.block_until_ready(ask(*given)), repeats=50) * 1e3
+
+
+@cache
+def general_ms() -> float:
     kin = default_patient()
 
     def work(seg):
         assert not solve_general(kin, seg, rtol=1e-6).failed
 
     work(bolus(end_min=1.0))  # compiles; a whole cycle takes too long to be solved twice
-    return best_of(lambda: work(CYCLE), repeats=1, warm_up=0) * 1e3, radau_ms()
+    return best_of(lambda: work(CYCLE), repeats=1, warm_up=0) * 1e3
+
+
+@bench("pbpk/one patient-cycle, diffrax Kvaerno5 (general door), rtol 1e-6", unit="ms", peer=RADAU)
+def general():
+    return general_ms(), radau_ms()

@@ -11,7 +11,7 @@ from calibration.fit import _birge, _laplace, calibrate
 from calibration.forward import pool_weights
 from calibration.observations import Observations
 from calibration.parameters import prior
-from dose.errors import CalibrationError, InputError
+from dose.errors import InputError
 from pbpk.parameters import Covariates, ligand
 from pbpk.scaling import physiology
 
@@ -80,7 +80,7 @@ def test_bladder_is_not_in_the_model():
 
 
 def test_single_precision_is_refused(psma):
-    with jax.enable_x64(False), pytest.raises(CalibrationError, match="double|float64|x64"):
+    with jax.enable_x64(False), pytest.raises(InputError, match="double|float64|x64"):
         calibrate((), seen(), psma)
 
 
