@@ -21,7 +21,6 @@ from pbpk.freed import typical
 from pbpk.parameters import Covariates, ligand
 from pbpk.scaling import kinetics, physiology
 from pbpk.solve import segments, solve
-from pbpk.state import unpack
 
 REGIONS = ("blood", "kidneys", "liver", "bone", "tumour_1", "remainder")
 MASSES_g = dict(zip(REGIONS, (5300.0, 310.0, 1800.0, 5500.0, 20.0, 60000.0), strict=True))
@@ -180,8 +179,10 @@ def psma_patient_ratios(hours=(24.0, 48.0)) -> np.ndarray:
     kin = kinetics(body, patient, drug, nuclide, {})
     course = segments([0.0], [0.0], [100.0], [GIVEN_MBq / nuclide.activity_MBq_per_nmol], 60 * np.asarray(hours), 3000)
     at = [int(np.argmin(np.abs(course.end_min - 60 * hour))) for hour in hours]
-    hot = unpack(jnp.moveaxis(solve(kin, course).y[jnp.asarray(at)], 1, 0), len(body.organs)).hot
-    activity_MBq = nuclide.activity_MBq_per_nmol * jnp.concatenate([hot.organ_total, hot.blood.sum(axis=0)[None]])
+    solution = solve(kin, course)
+    organ, blood = solution.hot.organ_total(solution.layout), solution.hot.blood.sum(axis=1, keepdims=True)
+    pools = jnp.moveaxis(jnp.concatenate([organ, blood], axis=1)[jnp.asarray(at)], 1, 0)
+    activity_MBq = nuclide.activity_MBq_per_nmol * pools
     regions = (*body.organs, "blood")
     masses = dict(zip(body.organs, 1000 * body.volume_L, strict=True)) | {"blood": MASSES_g["blood"]}
     found = daughters("225Ac", activity_MBq[..., 0], typical(regions, masses)).tia_MBq_h
