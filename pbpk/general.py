@@ -14,6 +14,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from pbpk import integrals as over_time
 from pbpk.forms import BothSpecies, Drive
@@ -73,21 +74,23 @@ def solve_general(kin: Kinetics, seg: Segments, *, rtol: float = 1e-8) -> Soluti
 @eqx.filter_jit
 def _solve(kin: Kinetics, seg: Segments, rtol):
     r, layout = rates(kin), kin.layout
-    control = diffrax.PIDController(rtol=rtol, atol=absolute_tolerance(kin, seg), pcoeff=0.4, icoeff=0.3)
-    term = diffrax.ODETerm(lambda t, now, infusion: derivative(now, r, infusion[:, None]))
+    empty = Everything(jnp.zeros((2 * layout.rows, 1)), over_time.start(layout, 1, True, jnp.float64))
+    begin, unflatten = ravel_pytree(empty)  # diffrax takes tolerances by row for one array only
+    flat = lambda now: ravel_pytree(now)[0]
+    control = diffrax.PIDController(rtol=rtol, atol=flat(absolute_tolerance(kin, seg)), pcoeff=0.4, icoeff=0.3)
+    term = diffrax.ODETerm(lambda t, y, infusion: flat(derivative(unflatten(y), r, infusion[:, None])))
 
-    def segment(now, item):
+    def segment(y, item):
         length, bolus, infusion = item
         first = jnp.minimum(FIRST_STEP_MIN, length)
-        y = now.y.at[layout.vein].add(bolus[0]).at[layout.rows + layout.vein].add(bolus[1])
+        y = y.at[layout.vein].add(bolus[0]).at[layout.rows + layout.vein].add(bolus[1])
         done = diffrax.diffeqsolve(
-            term, diffrax.Kvaerno5(), 0.0, length, first, Everything(y, now.integrals), args=infusion,
+            term, diffrax.Kvaerno5(), 0.0, length, first, y, args=infusion,
             stepsize_controller=control, max_steps=MAX_STEPS, throw=False,
         )  # fmt: skip
-        now = jax.tree.map(lambda x: x[-1], done.ys)
-        return now, (now, done.stats["num_accepted_steps"], done.result != diffrax.RESULTS.successful)
+        y = done.ys[-1]  # pyright: ignore[reportOptionalSubscript]
+        return y, (y, done.stats["num_accepted_steps"], done.result != diffrax.RESULTS.successful)
 
-    begin = Everything(jnp.zeros((2 * layout.rows, 1)), over_time.start(layout, 1, True, jnp.float64))
     items = (seg.length_min, seg.bolus_nmol, seg.infusion_nmol_per_min)
-    _, (ends, steps, failed) = jax.lax.scan(segment, begin, items)
-    return ends, jnp.sum(steps), jnp.any(failed)
+    _, (ys, steps, failed) = jax.lax.scan(segment, begin, items)
+    return jax.vmap(unflatten)(ys), jnp.sum(steps), jnp.any(failed)

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
 from pbpk import integrals as over_time
@@ -48,10 +49,10 @@ def radau_ms() -> float:
         .at[kin.layout.vein + kin.layout.rows * np.arange(2), 0]
         .set(CYCLE.bolus_nmol[0])
     )
-    flat, unravel = jax.flatten_util.ravel_pytree(Everything(y0, empty))
-    f = lambda y: jax.flatten_util.ravel_pytree(derivative(unravel(y), r, nothing))[0]
+    flat, unravel = ravel_pytree(Everything(y0, empty))
+    f = lambda y: ravel_pytree(derivative(unravel(y), r, nothing))[0]
     compiled, jacobian = jax.jit(f), jax.jit(jax.jacfwd(f))
-    atol = np.asarray(jax.flatten_util.ravel_pytree(absolute_tolerance(kin, CYCLE))[0])
+    atol = np.asarray(ravel_pytree(absolute_tolerance(kin, CYCLE))[0])
     options = {"method": "Radau", "rtol": 1e-6, "atol": atol}
 
     def work():
