@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +21,7 @@ from calibration.parameters import Prior
 from calibration.posterior import Posterior
 from dose.errors import CalibrationError, describe
 from pbpk.check import require_double
+from pbpk.compiled import compiled
 
 ROUNDS = 4
 """Step sequences are frozen at the prior median, then at each optimum, until the optimum stays where it is."""
@@ -55,7 +55,6 @@ def _one_jacobian(primals, tangents):
     return value, jacobian @ tangents[0]
 
 
-@eqx.filter_jit
 def _optimum(exp: Experiment, cholesky, log_observed, log_sd, z0):
     solver = optx.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
     problem = (exp, cholesky, log_observed, log_sd)
@@ -64,14 +63,13 @@ def _optimum(exp: Experiment, cholesky, log_observed, log_sd, z0):
     return result.value, result.result == optx.RESULTS.successful, result.aux
 
 
-@eqx.filter_jit
 def _hessian(exp: Experiment, cholesky, log_observed, log_sd, z):
     loss = lambda z: 0.5 * jnp.sum(_residuals(z, (exp, cholesky, log_observed, log_sd), adjoint=True) ** 2)
     return jax.hessian(loss)(z)
 
 
 def _compiled_hessian(*arguments):
-    return _hessian.lower(*arguments).compile()
+    return compiled(_hessian).lower(*arguments).compile()
 
 
 def calibrate(
@@ -109,7 +107,7 @@ def calibrate(
         compiling = beside.submit(_compiled_hessian, exp, *data, jnp.asarray(z))
         for _ in range(ROUNDS):
             before = z
-            z, converged, residuals = (np.asarray(x) for x in _optimum(exp, *data, jnp.asarray(z)))
+            z, converged, residuals = (np.asarray(x) for x in compiled(_optimum)(exp, *data, jnp.asarray(z)))
             if not np.all(np.isfinite(z)):
                 raise CalibrationError(_no_optimum())
             if np.max(np.abs(z - before)) < SAME_OPTIMUM:

@@ -19,6 +19,7 @@ from dose.errors import InputError, describe
 from pbpk import integrals as over_time
 from pbpk.adjoint import states_after_steps, steps_by_scan
 from pbpk.check import require_double
+from pbpk.compiled import compiled
 from pbpk.forms import FORMS, BothSpecies, Drive, OneProfile
 from pbpk.kinetics import Kinetics, Rates, rates
 from pbpk.rosenbrock import after, stages
@@ -140,7 +141,6 @@ def _advance(form, walk: _Walk, r: Rates, drive: Drive, length, tolerances, reco
     )
 
 
-@eqx.filter_jit
 def _adaptive(kin: Kinetics, seg: Segments, ratio, rtol, form_name: str, record: bool, bed: bool):
     form, r = FORMS[form_name], rates(kin)
     layout, dtype = kin.layout, kin.plasma_flow.dtype
@@ -202,7 +202,7 @@ def _run(kin: Kinetics, seg: Segments, rtol, form: str | None, record: bool, bed
     cast = lambda x: jnp.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None)
     profile = _profile(kin, seg, form)
     ratio = _ratio(form, cast(profile.ratio), kin.decay, cast(padded.start_min - profile.since_min))
-    return form, _adaptive(kin, jax.tree.map(cast, padded), ratio, rtol, form, record, bed)
+    return form, compiled(_adaptive)(kin, jax.tree.map(cast, padded), ratio, rtol, form, record, bed)
 
 
 def solve(
