@@ -10,7 +10,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from tests.bench import bench, shared
+from tests.bench import bench, best_of, shared
 from tests.runner import REPOSITORY
 
 PATIENT = REPOSITORY / "docs" / "examples" / "patient_177lu_psma.toml"
@@ -45,3 +45,20 @@ def second_plan():
 def demo():
     with tempfile.TemporaryDirectory() as folder:
         return _seconds(folder, "demo", "--out", str(Path(folder, "out")))
+
+
+FIRST_SOLVE = """
+from twin._jax import configure
+configure()
+from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient
+from pbpk.solve import PLANNING_RTOL, solve
+solve(default_patient(), bolus(end_min=WEEKS_6_MIN), rtol=PLANNING_RTOL).y.block_until_ready()
+"""
+
+
+@bench("command/fresh process to its first solve", unit="s", peer="limit, compile cache warm", peer_value=2.5)
+def first_solve():
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"XDG_CACHE_HOME": folder, "PYTHONPATH": str(REPOSITORY)}
+        work = lambda: subprocess.run([sys.executable, "-c", FIRST_SOLVE], check=True, env=environment)
+        return best_of(work, repeats=3)
