@@ -66,13 +66,13 @@ def solve_general(kin: Kinetics, seg: Segments, *, rtol: float = 1e-8) -> Soluti
     """
     if kin.patients != 1:
         raise ValueError(f"kin holds {kin.patients} patients, the general door takes 1: use pbpk.solve for a batch")
-    ends, steps, failed = _solve(kin, jax.tree.map(jnp.asarray, seg), rtol)
+    ends, steps, failed = eqx.filter_jit(solve_any)(kin, jax.tree.map(jnp.asarray, seg), rtol)
     ratio = jnp.ones((len(seg.length_min), 1))
     return Solution(ends.y, ratio, ends.integrals, steps, failed, BothSpecies.name, kin.layout)
 
 
-@eqx.filter_jit
-def _solve(kin: Kinetics, seg: Segments, rtol):
+def solve_any(kin: Kinetics, seg: Segments, rtol):
+    """`Everything` at the end of each segment, accepted steps, and whether one failed; one patient, can be vmapped."""
     r, layout = rates(kin), kin.layout
     empty = Everything(jnp.zeros((2 * layout.rows, 1)), over_time.start(layout, 1, True, jnp.float64))
     begin, unflatten = ravel_pytree(empty)  # diffrax takes tolerances by row for one array only
