@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from dose.errors import InputError, describe
 from dose.nuclides import Radionuclide, known_nuclides, radionuclide
+from dose.provenance import load_table
 from pbpk.elements import BLOOD, ROUTES, fates
 from pbpk.freed import Redistribution
 
@@ -68,14 +69,30 @@ def chain(parent: str) -> tuple[Link, ...]:
     Raises:
         InputError: unknown nuclide, or one without a daughter that decays soon enough to matter.
     """
-    first = radionuclide(parent)
-    order = list(reversed(_last_first(first.name, first, [])))
-    branches = [(m, d, b) for m in order for d, b in radionuclide(m).progeny if d in order]
-    links = tuple(Link(radionuclide(x), tuple((m, b) for m, d, b in branches if d == x)) for x in order[1:])
+    links = _links(radionuclide(parent).name)
     if not links:
         expected = "the parent of a chain, as 225Ac, 212Pb, 223Ra or 211At"
         raise InputError(describe("chain", f'"{parent}"', expected, "use its dose without daughters"))
     return links
+
+
+@cache
+def is_followed(parent: str) -> bool:
+    """Whether `daughters` takes a nuclide: it has a chain, each member of which is too short-lived to move or has kinetics.
+
+    Raises:
+        InputError: unknown nuclide.
+    """
+    rows = {row["element"] for row in load_table("pbpk", "daughters.csv") if row["parameter"] == "escape"}
+    links = _links(radionuclide(parent).name)
+    return bool(links) and all(_element(link.nuclide) in rows or not _is_mobile(link.nuclide) for link in links)
+
+
+def _links(parent: str) -> tuple[Link, ...]:
+    first = radionuclide(parent)
+    order = list(reversed(_last_first(first.name, first, [])))
+    branches = [(m, d, b) for m in order for d, b in radionuclide(m).progeny if d in order]
+    return tuple(Link(radionuclide(x), tuple((m, b) for m, d, b in branches if d == x)) for x in order[1:])
 
 
 def _last_first(name: str, parent: Radionuclide, seen: list[str]) -> list[str]:
@@ -140,7 +157,7 @@ def _align(x, ndim: int):
 
 def _spread(nuclide: Radionuclide, free: Float[Array, "region ..."], redistribution: Redistribution):
     """TIA of free atoms by region and by route, from where they are born (both in MBq h)."""
-    element = redistribution.elements.get(nuclide.name.lstrip("0123456789m"))
+    element = redistribution.elements.get(_element(nuclide))
     if element is None:
         _refuse_mobile(nuclide)
         return free, jnp.zeros((len(ROUTES), *free.shape[1:]))
@@ -154,8 +171,17 @@ def _spread(nuclide: Radionuclide, free: Float[Array, "region ..."], redistribut
     return (1 - escaped) * free + _align(settled, ndim) * plasma, _align(excreted, ndim) * plasma
 
 
+def _element(nuclide: Radionuclide) -> str:
+    return nuclide.name.lstrip("0123456789m")
+
+
+def _is_mobile(nuclide: Radionuclide) -> bool:
+    """Whether its atoms live long enough for a free one to leave."""
+    return nuclide.half_life_h > LOCAL_HALF_LIFE_H
+
+
 def _refuse_mobile(nuclide: Radionuclide) -> None:
-    if nuclide.half_life_h > LOCAL_HALF_LIFE_H:
+    if _is_mobile(nuclide):
         found = f"{nuclide.name}, half-life {nuclide.half_life_h:.3g} h, without kinetics of its element"
         do = "add escape and transfer rows of the element to pbpk/data/daughters.csv"
         raise InputError(describe("free daughter", found, f"under {LOCAL_HALF_LIFE_H:.2g} h to decay in place", do))

@@ -1,7 +1,8 @@
 """Doses from posterior draws: one batched solve of the therapy course, then S values, masses and drift.
 
 Absorbed dose D = TIA S; BED = D + 2 S^2 kill / (alpha/beta), with kill the integral of activity times its unrepaired
-part, taken along in the ODE (DOSE.md section 6: G D^2 = 2 S^2 kill).
+part, taken along in the ODE (DOSE.md section 6: G D^2 = 2 S^2 kill). For an alpha chain S is that of
+`twin.chain_forecast`, which follows the daughters; its low-LET part keeps the parent's kill.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from calibration import noise
 from calibration.forward import Course, pool_weights
 from calibration.parameters import Scaling
 from dose.nuclides import radionuclide
-from dose.organ import dose_coefficient_Gy_per_MBq_h
 from dose.provenance import load_table
 from dose.radiobiology import tissue
 from dose.regions import density_g_per_mL, is_tumour
@@ -24,6 +24,7 @@ from pbpk.kinetics import Kinetics
 from pbpk.scaling import KIDNEYS
 from pbpk.solve import PLANNING_RTOL, Solution, solve
 from twin.body import Body, body_of
+from twin.chain_forecast import coefficients, daughter_warnings
 from twin.patient import DoseReport, PatientTwin
 
 REPORTED = ("kidney_left", "kidney_right", "kidneys", "liver", "spleen", "parotid", "submandibular", "lacrimal",
@@ -127,7 +128,7 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
         mass_g=mass,
         extrapolated_fraction=np.clip(extrapolated, 0.0, 1.0),
         truth_Gy=twin.study.truth_Gy,
-        warnings=_unsegmented(twin, regions, body),
+        warnings=(*daughter_warnings(course.nuclide.name), *_unsegmented(twin, regions, body)),
     )
 
 
@@ -168,20 +169,20 @@ def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str
     shape = drift.shape
     dose, bed, tia = np.empty(shape), np.empty(shape), np.empty(shape)
     mass = np.array([mass_g(r, body) for r in regions])
+    made = coefficients(body, twin.study.covariates.sex, nuclide, regions, mass, organ_tia, drift)
     kidney_noise = rng.standard_normal(shape[0])
     for k, region in enumerate(regions):
         weights = pool_weights(region, body.organs, frozenset())
-        s = dose_coefficient_Gy_per_MBq_h(region, nuclide, mass[k])
+        s, total = made[k], made[k].total_Gy_per_MBq_h
         noise_draw = kidney_noise if region in (*KIDNEYS, "kidneys") else rng.standard_normal(shape[0])
         error = np.exp(noise_draw * np.hypot(_mass_log_sd(region, body), s.relative_sd))
         error[-1] = 1.0
         tia[..., k] = np.einsum("p,pcd->dc", weights, organ_tia) * drift[..., k]
-        dose[..., k] = s.total * tia[..., k] * error[:, None]
+        dose[..., k] = total * tia[..., k] * error[:, None]
         if region == "red_marrow":
             dose[..., k] += marrow_photons(nuclide) * np.sum(organ_tia, axis=0).T
-        low_let = (s.electron + s.photon) / s.total
-        quadratic = _quadratic(region, body, organ_kill) * (s.total * low_let * error[:, None] * drift[..., k]) ** 2
-        weighted = dose[..., k] * (low_let + (1 - low_let) * constants()["alpha_rbe"])
+        quadratic = _quadratic(region, body, organ_kill) * (total * s.low_let * error[:, None] * drift[..., k]) ** 2
+        weighted = dose[..., k] * (s.low_let + (1 - s.low_let) * constants()["alpha_rbe"])
         bed[..., k] = weighted + 2 * quadratic / tissue(region).alpha_beta_Gy
     return dose, bed, tia, mass
 
