@@ -1,7 +1,7 @@
 """`python -m tests.bench [--only prefix] [--out file]`: rows key, value, unit, peer, peer_value, ratio to JSON.
 
-`ratio` is value / peer_value in the row's unit: below 1 is better for times, above 1 for rates. README.md beside the file
-holds their table.
+`ratio` is value / peer_value in the row's unit: below 1 is better for times, above 1 for rates. README.md beside it
+holds the table.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def make_row(entry: Entry, outcome, _seconds: float) -> dict:
 
 HEAD = """# Timings
 
-Written by `make bench` from [results.json]({file}); do not edit. Value and peer were measured in one run; a ratio below 1
-is better for times, above 1 for rates. How to read them: [performance](../performance.md).
+Written by `make bench` from [results.json]({file}); do not edit. Value and peer were measured in one run; a ratio
+below 1 is better for times, above 1 for rates. How to read them: [performance](../performance.md).
 
 | what | value | unit | peer | its value | ratio |
 |---|---|---|---|---|---|
