@@ -78,14 +78,14 @@ def chain(parent: str) -> tuple[Link, ...]:
 
 @cache
 def is_followed(parent: str) -> bool:
-    """Whether `daughters` takes a nuclide: it has a chain, each member of which is too short-lived to move or has kinetics.
+    """Whether `daughters` takes a nuclide: it has a chain whose members have kinetics or live too short to move.
 
     Raises:
         InputError: unknown nuclide.
     """
     rows = {row["element"] for row in load_table("pbpk", "daughters.csv") if row["parameter"] == "escape"}
     links = _links(radionuclide(parent).name)
-    return bool(links) and all(_element(link.nuclide) in rows or not _is_mobile(link.nuclide) for link in links)
+    return bool(links) and all(_element(link.nuclide) in rows or not is_mobile(link.nuclide) for link in links)
 
 
 def _links(parent: str) -> tuple[Link, ...]:
@@ -175,13 +175,13 @@ def _element(nuclide: Radionuclide) -> str:
     return nuclide.name.lstrip("0123456789m")
 
 
-def _is_mobile(nuclide: Radionuclide) -> bool:
-    """Whether its atoms live long enough for a free one to leave."""
+def is_mobile(nuclide: Radionuclide) -> bool:
+    """Whether its atoms live long enough for a free one to leave the region where it was born."""
     return nuclide.half_life_h > LOCAL_HALF_LIFE_H
 
 
 def _refuse_mobile(nuclide: Radionuclide) -> None:
-    if _is_mobile(nuclide):
+    if is_mobile(nuclide):
         found = f"{nuclide.name}, half-life {nuclide.half_life_h:.3g} h, without kinetics of its element"
         do = "add escape and transfer rows of the element to pbpk/data/daughters.csv"
         raise InputError(describe("free daughter", found, f"under {LOCAL_HALF_LIFE_H:.2g} h to decay in place", do))

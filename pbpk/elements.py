@@ -76,9 +76,8 @@ def fates(element: Element, decay_per_h: float):
 def _from_plasma(matrix: Float[Array, "to from ..."]) -> Float[Array, "place ..."]:
     """Solution of matrix N = (1, 0, 0, ...): compartments are eliminated one by one, the last first, then filled again.
 
-    No pivots are needed: lambda - K is dominated by its diagonal in each column. jnp.linalg.solve isn't used, because
-    eye = jnp.eye(len(places)).reshape(flow.shape[:2] + (1,) * (rates.ndim - 1))
-    integral = _from_plasma(decay_per_h * eye - flow)
+    No pivots are needed: lambda - K is dominated by its diagonal in each column. jnp.linalg.solve isn't used, because a
+    program with several batched ones was seen to hang on two cores (jax 0.10.2).
     """
     order = jnp.arange(matrix.shape[0])
     before = lambda k: jnp.reshape(order < k, (-1,) + (1,) * (matrix.ndim - 2))

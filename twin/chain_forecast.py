@@ -1,7 +1,7 @@
 """Self-dose of each reported region per activity of the parent in it, with the daughters of an alpha chain followed.
 
-A nuclide whose daughters `pbpk.daughters` can follow gets coefficients by draw and cycle: daughters that leave their organ
-are missing there, those that come from elsewhere are added, and each draw has its own retentions and rates
+A nuclide whose daughters `pbpk.daughters` can follow gets coefficients by draw and cycle: daughters that leave their
+organ are missing there, those from elsewhere are added, and each draw has its own retentions and rates
 (docs/daughters.md). Every other nuclide keeps the coefficient of `dose.organ`, with a chain in equilibrium.
 """
 
@@ -19,13 +19,17 @@ from calibration.forward import pool_weights
 from dose.chains import ChainDose, chain_dose
 from dose.organ import dose_coefficient_Gy_per_MBq_h, equilibrium_chain
 from dose.regions import density_g_per_mL, reference_mass_g
-from pbpk.daughters import daughters, is_followed
+from pbpk.daughters import daughters, is_followed, is_mobile
 from pbpk.elements import BLOOD
 from pbpk.freed import Redistribution, draw, typical
 from twin.body import Body
 
 REDISTRIBUTION_SEED = 20_003
 """Retentions and rates are drawn apart from all else: they are of the patient, the same in each of the cycles."""
+FOLLOWED = (
+    "daughters of {} are followed with assumed retention (docs/daughters.md): it was measured in no patient, and the "
+    "intervals hold that doubt; the S values listed by region are those of decay in place and were not used"
+)
 
 
 class Coefficient(NamedTuple):
@@ -51,9 +55,11 @@ def coefficients(body: Body, sex: str, nuclide: str, regions, mass_g, organ_tia,
     parent = parent_tia_MBq_h(body, regions, organ_tia, drift)
     spread = redistribution((*body.organs, BLOOD), masses_g(body, sex), parent.shape[-1] - 1)
     found = daughters(nuclide, parent, spread)
-    share = np.stack([_share(region, body) for region in regions])
+    share = np.array([pool_weights(region, body.organs, frozenset()) for region in regions])[:, : len(parent)]
     reported = np.einsum("rp,npcd->nrcd", share, np.asarray(found.inside))
-    dose = chain_dose(dict(zip(found.nuclides, reported, strict=True)), regions, dict(zip(regions, mass_g, strict=True)))
+    dose = chain_dose(
+        dict(zip(found.nuclides, reported, strict=True)), regions, dict(zip(regions, mass_g, strict=True))
+    )
     return [_followed(dose, k, reported[0, k]) for k in range(len(regions))]
 
 
@@ -74,7 +80,7 @@ def _followed(dose: ChainDose, k: int, parent: Float[np.ndarray, "cycle draw"]) 
 
 
 def parent_tia_MBq_h(body: Body, regions, organ_tia, drift) -> Float[np.ndarray, "place cycle draw"]:
-    """The parent in each organ and, last, in blood: what drifts in an organ also feeds its neighbours with daughters."""
+    """The parent in each organ and, last, in blood: an organ's drift also changes what its neighbours receive."""
     count = len(body.organs)
     parent = np.concatenate([organ_tia[:count], organ_tia[count:].sum(axis=0, keepdims=True)])
     for k, region in enumerate(regions):
@@ -99,25 +105,11 @@ def redistribution(places: tuple[str, ...], mass_g: dict[str, float], draws: int
     return eqx.combine(joined, fixed)
 
 
-def _share(region: str, body: Body) -> Float[np.ndarray, " place"]:
-    """Weights of organs and blood whose sum is a region, "kidneys" from left and right."""
-    weights = pool_weights(region, body.organs, frozenset())
-    if weights is None:
-        raise AssertionError(f"{region} is reported but not modelled")
-    return weights[: len(body.organs) + 1]
-
-
 def daughter_warnings(nuclide: str) -> tuple[str, ...]:
-    """What the reader of a report must know of an alpha chain; none for other nuclides."""
+    """What the reader of a report must know of an alpha chain; none where no daughter lives long enough to move."""
+    progeny = equilibrium_chain(nuclide)[1:]
+    if not any(link.nuclide.alpha_MeV > 0 for link in progeny) or not any(is_mobile(link.nuclide) for link in progeny):
+        return ()
     if is_followed(nuclide):
-        text = (
-            "daughters of {} are followed after they leave the chelate, with assumed retention in each organ that was "
-            "measured in no patient (docs/daughters.md): intervals hold that doubt, and doses are not those of decay in "
-            "place, which the S values listed by region describe"
-        )
-        return (text.format(nuclide),)
-    chain = equilibrium_chain(nuclide)
-    if len(chain) > 1 and any(link.nuclide.alpha_MeV > 0 for link in chain):
-        text = "daughters of {} are not followed: all are taken to decay where it did, so doses away from it are too low"
-        return (text.format(nuclide),)
-    return ()
+        return (FOLLOWED.format(nuclide),)
+    return (f"daughters of {nuclide} are not followed: all are taken to decay where it did, which free ones do not",)

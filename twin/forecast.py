@@ -108,7 +108,9 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
     per_cycle = lambda x: np.diff(x[:, at], axis=1, prepend=0.0)
     organ_tia, organ_kill = per_cycle(tia), per_cycle(kill)
     drift = _drift(cycles, observed_cycles, regions, len(offsets))
-    dose, bed, region_tia, mass = _doses(twin, body, regions, organ_tia, organ_kill, drift, course.nuclide.name)
+    dose, weighted, bed, region_tia, mass = _doses(
+        twin, body, regions, organ_tia, organ_kill, drift, course.nuclide.name
+    )
     extrapolated = np.ones((len(cycles), len(regions)))
     for j, c in enumerate(cycles):
         for k, r in enumerate(regions):
@@ -124,11 +126,12 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
         kind=tuple("assimilated" if c in observed_cycles else "forecast" for c in cycles),
         dose_Gy=dose[:-1],
         bed_Gy=bed[:-1],
+        weighted_Gy=weighted[:-1],
         tia_MBq_h=region_tia[:-1],
         mass_g=mass,
         extrapolated_fraction=np.clip(extrapolated, 0.0, 1.0),
         truth_Gy=twin.study.truth_Gy,
-        warnings=(*daughter_warnings(course.nuclide.name), *_unsegmented(twin, regions, body)),
+        warnings=(*daughter_warnings(nuclide), *_unsegmented(twin, regions, body)),
     )
 
 
@@ -164,10 +167,10 @@ def _drift(cycles, observed, regions, draws: int) -> np.ndarray:
 
 
 def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str):
-    """Dose, BED and TIA [draw, cycle, region] with mass and S-value errors drawn once per region, and masses."""
+    """Dose, weighted dose, BED and TIA [draw, cycle, region], with mass and S errors once a region, and masses."""
     rng = np.random.default_rng(DRIFT_SEED + 1)
     shape = drift.shape
-    dose, bed, tia = np.empty(shape), np.empty(shape), np.empty(shape)
+    dose, weighted, bed, tia = (np.empty(shape) for _ in range(4))
     mass = np.array([mass_g(r, body) for r in regions])
     made = coefficients(body, twin.study.covariates.sex, nuclide, regions, mass, organ_tia, drift)
     kidney_noise = rng.standard_normal(shape[0])
@@ -182,9 +185,9 @@ def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str
         if region == "red_marrow":
             dose[..., k] += marrow_photons(nuclide) * np.sum(organ_tia, axis=0).T
         quadratic = _quadratic(region, body, organ_kill) * (total * s.low_let * error[:, None] * drift[..., k]) ** 2
-        weighted = dose[..., k] * (s.low_let + (1 - s.low_let) * constants()["alpha_rbe"])
-        bed[..., k] = weighted + 2 * quadratic / tissue(region).alpha_beta_Gy
-    return dose, bed, tia, mass
+        weighted[..., k] = dose[..., k] * (s.low_let + (1 - s.low_let) * constants()["alpha_rbe"])
+        bed[..., k] = weighted[..., k] + 2 * quadratic / tissue(region).alpha_beta_Gy
+    return dose, weighted, bed, tia, mass
 
 
 def _quadratic(region: str, body: Body, organ_kill) -> np.ndarray:

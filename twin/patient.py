@@ -70,7 +70,8 @@ class DoseReport:
     `dose_Gy`, `bed_Gy` and `tia_MBq_h` have shape [draw, cycle, region]; `administered_MBq`, `kind`
     ("forecast" or "assimilated") and `cycles` have shape [cycle]; `extrapolated_fraction` [cycle, region] is the part
     of the time-integrated activity after the last measurement of that region (1 where there is none).
-    `mass_g` has shape [region].
+    `mass_g` has shape [region]. `weighted_Gy`, of the same shape as the dose, is the dose weighted by relative
+    biological effectiveness, the part of the BED that is linear in activity; None where it is the dose itself.
     """
 
     regions: tuple[str, ...]
@@ -84,6 +85,11 @@ class DoseReport:
     extrapolated_fraction: np.ndarray
     truth_Gy: dict[tuple[int, str], float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    weighted_Gy: np.ndarray | None = None
+
+    @property
+    def linear_bed_Gy(self) -> np.ndarray:
+        return self.dose_Gy if self.weighted_Gy is None else self.weighted_Gy
 
 
 @dataclass(frozen=True)

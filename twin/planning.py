@@ -115,9 +115,9 @@ def _problem(report: DoseReport, limits, given: int, probability: float) -> _Pro
             raise InputError(describe(f"limit {lim.name}", lim.region, expected, "leave it out or add the region"))
         k = report.regions.index(lim.region)
         values = getattr(report, lim.quantity)[..., k]
-        dose = report.dose_Gy[..., k] if lim.quantity == "bed_Gy" else values
+        proportional = report.linear_bed_Gy[..., k] if lim.quantity == "bed_Gy" else values
         past.append(values[:, :given].sum(axis=1))
-        low = np.minimum(dose, values)
+        low = np.minimum(proportional, values)
         linear.append(low[:, given:])
         quadratic.append((values - low)[:, given:])
     benefit = _benefit(report, given)
@@ -184,10 +184,13 @@ def _largest_factor(fits) -> float:
 
 
 def _scaled(report: DoseReport, given: int, scale: np.ndarray) -> DoseReport:
-    """The report with the planned cycles' activities multiplied by `scale`: dose linear, the rest of BED quadratic."""
+    """The report with the planned cycles' activities multiplied by `scale`.
+
+    Dose, weighted or not, is linear in it, and what the BED adds to the weighted dose quadratic.
+    """
     factor = np.concatenate([np.ones(given), scale])
     dose = report.dose_Gy * factor[:, None]
-    low = np.minimum(report.dose_Gy, report.bed_Gy)
+    low = np.minimum(report.linear_bed_Gy, report.bed_Gy)
     bed = low * factor[:, None] + (report.bed_Gy - low) * factor[:, None] ** 2
     keep = factor > 0
     return replace(
@@ -197,6 +200,7 @@ def _scaled(report: DoseReport, given: int, scale: np.ndarray) -> DoseReport:
         administered_MBq=(report.administered_MBq * factor)[keep],
         dose_Gy=dose[:, keep],
         bed_Gy=bed[:, keep],
+        weighted_Gy=None if report.weighted_Gy is None else (report.weighted_Gy * factor[:, None])[:, keep],
         tia_MBq_h=(report.tia_MBq_h * factor[:, None])[:, keep],
         extrapolated_fraction=report.extrapolated_fraction[keep],
     )
