@@ -124,12 +124,15 @@ def _provenance(twin: PatientTwin, report: DoseReport) -> str:
 def dose_methods(twin: PatientTwin, report: DoseReport) -> dict[str, str]:
     """For each region the mass that was used and how its dose coefficient was made."""
     from dose.organ import dose_coefficient_Gy_per_MBq_h
+    from pbpk.daughters import is_followed
 
     methods = {}
     for region, mass_g in zip(report.regions, report.mass_g, strict=True):
         try:
-            coefficient = dose_coefficient_Gy_per_MBq_h(region, twin.study.nuclide, float(mass_g))
-            methods[region] = f"{mass_g:.4g} g, {coefficient.method}"
+            chain = not is_followed(twin.study.nuclide)
+            coefficient = dose_coefficient_Gy_per_MBq_h(region, twin.study.nuclide, float(mass_g), chain=chain)
+            followed = "" if chain else "; daughters followed apart, with assumed retention (docs/daughters.md)"
+            methods[region] = f"{mass_g:.4g} g, {coefficient.method}{followed}"
         except TheratwinError as error:
             methods[region] = f"not available ({error})"
     return methods
