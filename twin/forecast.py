@@ -131,7 +131,7 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
         mass_g=mass,
         extrapolated_fraction=np.clip(extrapolated, 0.0, 1.0),
         truth_Gy=twin.study.truth_Gy,
-        warnings=(*daughter_warnings(nuclide), *_unsegmented(twin, regions, body)),
+        warnings=(*daughter_warnings(course.nuclide.name), *_unsegmented(twin, regions, body)),
     )
 
 
