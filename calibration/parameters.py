@@ -17,20 +17,13 @@ import numpy as np
 
 from dose.provenance import load_table
 from dose.regions import is_tumour
+from pbpk import levers
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, Ligand, Value
 from pbpk.scaling import KIDNEYS
 
 GLANDS = ("parotid", "submandibular", "lacrimal")
-FIELD = {
-    "receptor_density": "receptors",
-    "release": "release",
-    "internalisation": "internalisation",
-    "nonsaturable_uptake": "nonsaturable",
-    "kPS": "permeability",
-    "filtration": "filtration",
-    "protein_binding": "protein_binding",
-}
+FIELD = {"filtration": "filtration"} | {kind: field for kind, (field, _) in levers.FIELD.items() if kind != "phi"}
 """The field of `Kinetics` that each kind of parameter scales."""
 GFR_LOG_SD = {"assumed": 0.22, "measured": 0.10}
 """Spread of GFR between patients, and the error of one measured GFR (PBPK_DEFAULTS: CV 0.22, an assumption; 10 %)."""

@@ -17,9 +17,8 @@ import numpy as np
 
 from dose.errors import InputError, describe
 from pbpk.kinetics import Kinetics
+from pbpk.state import FIRST_PORTAL, LIVER, LUNGS
 
-LUNGS, LIVER, FIRST_PORTAL = 0, 1, 2
-"""The places that `Kinetics` gives to lungs, liver and the organs that drain into the liver."""
 VOLUMES = ("vascular", "interstitial", "transit", "arterial", "venous")
 """Fields that divide an amount, so that zero has no meaning."""
 ORGAN_UNITS = {
