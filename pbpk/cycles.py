@@ -15,13 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dose.errors import InputError, describe
 from dose.regions import density_g_per_mL
-from pbpk.carried import fitted, solve_from
+from pbpk.adaptive import MAX_STEPS
+from pbpk.carried import fitted, left_over
+from pbpk.forms import BothSpecies
 from pbpk.kinetics import Kinetics
 from pbpk.levers import SIZE, Lever, changed
 from pbpk.response import Cells, Exposure, Outcome, Response, respond
 from pbpk.segments import Segments
-from pbpk.solve import AUDIT_RTOL, Solution
+from pbpk.solve import AUDIT_RTOL, Solution, solve
 from pbpk.state import unpack
 from pbpk.therapy import Cycle, Tumours, check, drift_of, per_patient, tumours_of
 
@@ -80,12 +83,12 @@ def simulate_cycles(
     mass = tumours.first_mass_g
     cells, body, rows, carried = Cells(mass, 0 * mass, 0 * mass), None, [], []
     for number, cycle in enumerate(cycles):
-        left_over = _left_over(body, cycle, kin)
-        carried.append(bool(np.max(left_over) > carry_above))
+        left = left_over(body, cycle.total_nmol, kin)
+        carried.append(bool(np.max(left) > carry_above))
         body = body if carried[-1] else None
         drifted = _with_log_receptors(kin, {organ: number * np.asarray(x, float) for organ, x in drift.items()})
         cells, body, row = _cycle(drifted, cycle, response, tumours, cells, body, rtol)
-        rows.append((*row, left_over))
+        rows.append((*row, left))
     columns = (jnp.stack(column) for column in zip(*rows, strict=True))
     return Cycles(*columns, tuple(carried), kin.organs, tumours.names)
 
@@ -96,7 +99,7 @@ def _cycle(kin: Kinetics, cycle: Cycle, response: Response, tumours: Tumours, ce
     receptors = _sized(kin, response, tumours, start_g).receptors
     for seg in cycle.pieces():
         sized = _sized(kin, response, tumours, cells.mass_g)
-        solution = solve_from(sized, seg, None if body is None else fitted(body, sized), rtol=rtol)
+        solution = _solved(sized, seg, body, rtol)
         found = _exposed(solution, seg, body, response, tumours, cells)
         cells, body = found.cells, solution.y[-1]
         tia = tia + solution.integrals.organ[-1]
@@ -106,6 +109,15 @@ def _cycle(kin: Kinetics, cycle: Cycle, response: Response, tumours: Tumours, ce
     fixed_Gy = per_nmol * tia[tumours.rows]
     viable = (cells.proliferating_g + cells.sublethal_g) / tumours.first_mass_g
     return cells, body, (tia, dose_Gy, fixed_Gy, start_g / density, cells.mass_g / density, survival, viable, receptors)
+
+
+def _solved(kin: Kinetics, seg: Segments, body, rtol) -> Solution:
+    start = None if body is None else fitted(body, kin)
+    solution = solve(kin, seg, rtol=rtol, bed=False, form=BothSpecies.name, start=start)
+    if bool(solution.failed):
+        do = "raise rtol, and check rates and volumes (pbpk.check.checked)"
+        raise InputError(describe("solve of the kinetics", f"over {MAX_STEPS} steps", "fewer", do))
+    return solution
 
 
 def _exposed(solution: Solution, seg: Segments, body, response: Response, tumours: Tumours, cells: Cells) -> Outcome:
@@ -135,12 +147,3 @@ def _with_log_receptors(kin: Kinetics, log_change: Mapping[str, Any]) -> Kinetic
         return kin
     levers = [Lever(f"drift of {organ}", ("receptors",), (organ,)) for organ in log_change]
     return changed(kin, levers, jnp.stack([per_patient(kin, organ, x) for organ, x in log_change.items()]))
-
-
-def _left_over(body, cycle: Cycle, kin: Kinetics):
-    """Total ligand in the body over the total given, [patient]; infinite where nothing is given but ligand is there."""
-    if body is None:
-        return np.zeros(kin.patients)
-    inside = np.asarray(body[: kin.layout.rows].sum(axis=0))
-    given = np.broadcast_to(np.asarray(cycle.total_nmol, float), inside.shape)
-    return np.where(given > 0, inside / np.where(given > 0, given, 1.0), np.where(inside > 0, np.inf, 0.0))

@@ -17,11 +17,16 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from pbpk import integrals as over_time
+from pbpk.adaptive import FIRST_STEP_MIN, MAX_STEPS
 from pbpk.forms import BothSpecies, Drive
 from pbpk.kinetics import Kinetics, Rates, rates
 from pbpk.model import leaving
-from pbpk.solve import ATOL_FRACTION, FIRST_STEP_MIN, MAX_STEPS, Segments, Solution
+from pbpk.segments import Segments
+from pbpk.solve import Solution
 from pbpk.state import BLOOD, LEDGER, Integrals, unpack
+
+ATOL_FRACTION = 1e-11
+"""Absolute tolerance of the general door as a fraction of the amount given."""
 
 
 class Everything(NamedTuple):

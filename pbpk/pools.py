@@ -16,8 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pbpk.abstract import AbstractClosedFormModel, AbstractKineticModel
+from pbpk.adaptive import FIRST_STEP_MIN, MAX_STEPS
 from pbpk.course import Course
-from pbpk.solve import ATOL_FRACTION, FIRST_STEP_MIN, MAX_STEPS, Segments, segments
+from pbpk.general import ATOL_FRACTION
+from pbpk.segments import Segments, segments
 
 GENERAL_RTOL = 1e-8
 """Default of the general door: time-integrated activity to about 1e-8 (tests/reference/test_models_reference.py)."""

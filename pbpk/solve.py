@@ -1,13 +1,10 @@
 """Solving a course of administrations: adaptively, or on a frozen grid when derivatives are wanted.
 
 A course is cut into segments at every administration, end of infusion and asked-for time; within a segment the infusion
-is constant. All patients of a batch share one step sequence, chosen so that the worst of them meets the tolerance. The
-form of the model (`forms`) is chosen from the doses and named in the result.
+is constant. The form of the model (`forms`) is chosen from the doses and named in the result.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,27 +13,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dose.errors import InputError, describe
-from pbpk import integrals as over_time
+from pbpk.adaptive import adaptive, by_patient
 from pbpk.adjoint import states_after_steps, steps_by_scan
 from pbpk.check import require_double
 from pbpk.compiled import compiled
-from pbpk.forms import FORMS, BothSpecies, Drive, OneProfile
-from pbpk.kinetics import Kinetics, Rates, rates
-from pbpk.rosenbrock import after, stages
+from pbpk.forms import FORMS, BothSpecies, OneProfile
+from pbpk.kinetics import Kinetics, rates
 from pbpk.segments import Profile, Segments, common_profile, segments
 from pbpk.state import Integrals, Layout, Ligand, unpack
 
 __all__ = ["AUDIT_RTOL", "PLANNING_RTOL", "Grid", "Segments", "Solution", "freeze", "segments", "solve", "solve_on"]
 
 AUDIT_RTOL = 1e-6
-"""For single patients and tests: time-integrated activity to about 1e-9 (PERFORMANCE.md section 2)."""
+"""For single patients and tests: time-integrated activity to about 1e-8."""
 PLANNING_RTOL = 1e-4
-"""For batches of draws: time-integrated activity to about 1e-6, far below imaging noise."""
-ATOL_FRACTION = 1e-11
-"""Absolute tolerance as a fraction of the amount given."""
-FIRST_STEP_MIN = 0.02
-MAX_STEPS = 20_000
-ORDER = 5
+"""For batches of draws: time-integrated activity to about 2e-6, far below imaging noise."""
 LARGEST_EXPONENT = 500.0
 """Decay exponent at which total over hot amount is held, long after the last hot atom has decayed."""
 
@@ -80,98 +71,6 @@ class Solution(eqx.Module):
         return unpack(FORMS[self.form].total_and_hot(self.y, self.ratio)[0], self.layout)
 
 
-class _Walk(NamedTuple):
-    y: Array
-    integrals: Integrals
-    t: Array
-    h: Array
-    previous: Array
-    steps: Array
-    grid: Array
-
-
-def _tolerances(form, bolus, infusion, length, layout: Layout, rtol):
-    given = jnp.sum(_by_patient(bolus) + _by_patient(infusion) * length[:, None, None], axis=0)[-form.species :]
-    smallest = jnp.finfo(given.dtype).tiny
-    return jnp.maximum(ATOL_FRACTION * jnp.repeat(given, layout.rows, axis=0), smallest), rtol
-
-
-def _by_patient(amounts):
-    """Amounts [..., species] or [..., species, patient] with a last axis for patients."""
-    return amounts if amounts.ndim == 3 else amounts[..., None]
-
-
-def _error(err, y0, y1, tolerances):
-    absolute, relative = tolerances
-    scale = absolute + relative * jnp.maximum(jnp.abs(y0), jnp.abs(y1))
-    worst = jnp.max(jnp.sqrt(jnp.mean((err / scale) ** 2, axis=0)))
-    return jnp.where(jnp.isfinite(worst), jnp.maximum(worst, 1e-6), 1e6)
-
-
-def _inject(form, y, bolus, layout: Layout):
-    """`bolus` (total, hot) into the vein, shapes [species] or [species, patient]."""
-    for k in range(form.species):
-        y = y.at[k * layout.rows + layout.vein].add(bolus[2 - form.species + k])
-    return y
-
-
-def _advance(form, walk: _Walk, r: Rates, drive: Drive, length, tolerances, record):
-    remaining = length - walk.t
-    last = walk.h * 1.01 >= remaining
-    h = jnp.where(last, remaining, walk.h)
-    k = stages(form, walk.y, r, drive.later(walk.t, r.decay), h)
-    y1, err = after(walk.y, k)
-    e = _error(err, walk.y, y1, tolerances)
-    ok = e <= 1
-    hot = slice((form.species - 1) * r.layout.rows, None)
-    grown_integrals = over_time.advance(walk.integrals, walk.y[hot], k[:, hot], r, h)
-    grown = jnp.clip(0.9 * e ** (-0.7 / ORDER) * walk.previous ** (0.4 / ORDER), 0.2, 6.0)
-    shrunk = jnp.clip(0.9 * e ** (-1 / ORDER), 0.1, 0.9)
-    proposal = h * jnp.where(ok, grown, shrunk)
-    proposal = jnp.where(ok & last, jnp.maximum(walk.h, proposal), proposal)
-    grid = walk.grid.at[walk.steps].set(jnp.where(ok, h, 0.0)) if record else walk.grid
-    return _Walk(
-        y=jnp.where(ok, y1, walk.y),
-        integrals=jax.tree.map(lambda new, old: jnp.where(ok, new, old), grown_integrals, walk.integrals),
-        t=jnp.where(ok, jnp.where(last, length, walk.t + h), walk.t),
-        h=proposal,
-        previous=jnp.where(ok, e, walk.previous),
-        steps=walk.steps + ok,
-        grid=grid,
-    )
-
-
-def _adaptive(kin: Kinetics, seg: Segments, ratio, rtol, form_name: str, record: bool, bed: bool):
-    form, r = FORMS[form_name], rates(kin)
-    layout, dtype = kin.layout, kin.plasma_flow.dtype
-    tolerances = _tolerances(form, seg.bolus_nmol, seg.infusion_nmol_per_min, seg.length_min, layout, rtol)
-    y = jnp.zeros((form.species * layout.rows, kin.patients), dtype)
-    one = jnp.ones((), dtype)
-    grid = jnp.zeros(MAX_STEPS if record else 1, dtype)
-    empty = over_time.start(layout, kin.patients, bed, dtype)
-    walk = _Walk(y, empty, 0 * one, FIRST_STEP_MIN * one, one, jnp.zeros((), int), grid)
-
-    def segment(carry, item):
-        walk, tried = carry
-        length, bolus, infusion, restart, ratio = item
-        walk = walk._replace(
-            y=_inject(form, walk.y, bolus, layout),
-            t=0 * one,
-            h=jnp.where(restart, FIRST_STEP_MIN, walk.h),
-            previous=jnp.where(restart, one, walk.previous),
-        )
-        drive = Drive(infusion, ratio)
-        unfinished = lambda s: (s[0].t < length) & (s[1] < MAX_STEPS)
-        go = lambda s: (_advance(form, s[0], r, drive, length, tolerances, record), s[1] + 1)
-        walk, tried = jax.lax.while_loop(unfinished, go, (walk, tried))
-        return (walk, tried), (walk.y, walk.integrals, walk.steps)
-
-    doses = (_by_patient(seg.bolus_nmol), _by_patient(seg.infusion_nmol_per_min))
-    items = (seg.length_min, *doses, seg.restart, ratio)
-    (walk, tried), (ys, integrals, ends) = jax.lax.scan(segment, (walk, jnp.zeros((), int)), items)
-    return ys, integrals, ends, walk.steps, tried >= MAX_STEPS, walk.grid
-
-
 def form_of(kin: Kinetics, seg: Segments) -> str:
     """Name of the smallest form that is exact for these doses."""
     return BothSpecies.name if common_profile(kin, seg) is None else OneProfile.name
@@ -195,25 +94,40 @@ def _ratio(form: str, ratio, decay, minutes):
     return ratio * (jnp.exp(exponent) if form == OneProfile.name else jnp.ones_like(exponent))
 
 
-def _run(kin: Kinetics, seg: Segments, rtol, form: str | None, record: bool, bed: bool):
+def _run(kin: Kinetics, seg: Segments, rtol, form: str, record: bool, bed: bool, start=None):
     require_double()
-    form = form or form_of(kin, seg)
     padded, dtype = seg.padded(), kin.plasma_flow.dtype
     cast = lambda x: jnp.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None)
     profile = _profile(kin, seg, form)
     ratio = _ratio(form, cast(profile.ratio), kin.decay, cast(padded.start_min - profile.since_min))
-    return form, compiled(_adaptive)(kin, jax.tree.map(cast, padded), ratio, rtol, form, record, bed)
+    empty = jnp.zeros((FORMS[form].species * kin.layout.rows, kin.patients), dtype)
+    start = empty if start is None else cast(start)
+    return compiled(adaptive)(kin, jax.tree.map(cast, padded), ratio, start, rtol, form, record, bed)
 
 
 def solve(
-    kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, bed: bool = True, form: str | None = None
+    kin: Kinetics,
+    seg: Segments,
+    *,
+    rtol: float = AUDIT_RTOL,
+    bed: bool = True,
+    form: str | None = None,
+    start: Float[Array, "row patient"] | None = None,
 ) -> Solution:
     """Adaptive solve of all patients of `kin` with error control on each; not differentiable.
 
     `bed` adds the integrals of the BED. `form` (default: the smallest that is exact) is a name in `forms.FORMS`.
-    Single precision if the arrays of `kin` are.
+    `start` is what is in the body at the beginning, nmol: rows as in `Solution.y` of a solve that kept both species
+    (none: an empty body); integrals count from there. Single precision if the arrays of `kin` are.
+
+    Raises:
+        InputError: a form that these doses do not allow, or that cannot begin with ligand in the body.
     """
-    form, (ys, integrals, _, steps, failed, _) = _run(kin, seg, rtol, form, record=False, bed=bed)
+    form = form or (form_of(kin, seg) if start is None else BothSpecies.name)
+    if start is not None and form != BothSpecies.name:
+        do = f'leave out form, or pass form="{BothSpecies.name}"'
+        raise InputError(describe("form", f'"{form}" with start', "both species, to begin from what was left", do))
+    ys, integrals, _, steps, failed, _ = _run(kin, seg, rtol, form, record=False, bed=bed, start=start)
     count = len(seg.length_min)
     profile = _profile(kin, seg, form)
     ratio = _ratio(form, jnp.asarray(profile.ratio, ys.dtype), kin.decay, jnp.asarray(seg.end_min - profile.since_min))
@@ -225,7 +139,8 @@ def freeze(
     kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, multiple: int = 256, form: str | None = None
 ) -> Grid:
     """The step sequence that the adaptive solve takes, padded to a multiple so that few shapes are compiled."""
-    form, (_, _, ends, steps, _, recorded) = _run(kin, seg, rtol, form, record=True, bed=False)
+    form = form or form_of(kin, seg)
+    _, _, ends, steps, _, recorded = _run(kin, seg, rtol, form, record=True, bed=False)
     count, ends = int(steps), np.asarray(ends)[: len(seg.length_min)]
     size = multiple * int(np.ceil(count / multiple))
     h = np.ones(size)
@@ -251,8 +166,8 @@ def solve_on(kin: Kinetics, grid: Grid, *, bed: bool = True, adjoint: bool = Fal
     ratio = _ratio(grid.form, jnp.asarray(grid.ratio, dtype), kin.decay, jnp.asarray(grid.since_min, dtype))
     vein = np.zeros((form.species * layout.rows, 2))
     vein[layout.vein + layout.rows * np.arange(form.species), np.arange(2)[-form.species :]] = 1.0
-    injected = jnp.einsum("rs,tsp->trp", vein, _by_patient(jnp.asarray(grid.bolus_nmol, dtype)))
-    infusion = _by_patient(jnp.asarray(grid.infusion_nmol_per_min, dtype))
+    injected = jnp.einsum("rs,tsp->trp", vein, by_patient(jnp.asarray(grid.bolus_nmol, dtype)))
+    infusion = by_patient(jnp.asarray(grid.infusion_nmol_per_min, dtype))
     steps = (jnp.asarray(grid.h_min, dtype), jnp.asarray(grid.active), injected, infusion, ratio)
     run = states_after_steps if adjoint else steps_by_scan
     at = jnp.asarray(grid.segment_end)

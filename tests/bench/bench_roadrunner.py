@@ -12,16 +12,17 @@ from functools import cache
 
 import numpy as np
 
+from pbpk.adaptive import ATOL_OVER_RTOL
 from pbpk.sbml import to_sbml
-from pbpk.solve import ATOL_FRACTION
+from pbpk.solve import PLANNING_RTOL
 from tests.bench import Skipped, bench, best_of
 from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient
 from tests.reference.reference_sbml import integrals_of, loaded
 
 RTOL = 1e-6
 CYCLE = bolus(end_min=WEEKS_6_MIN)
-ATOL_NMOL = ATOL_FRACTION * float(CYCLE.bolus_nmol[0, 1])
-"""The absolute tolerance that our solver takes for hot ligand."""
+ATOL_NMOL = ATOL_OVER_RTOL * PLANNING_RTOL * float(CYCLE.bolus_nmol[0, 1])
+"""The absolute tolerance that our solver takes for hot ligand at the planning tolerance."""
 PROCESSES, PATIENTS, SPREAD = 2, 50, 0.3
 """Processes, patients of each in a round, and the log standard deviation of receptors and release between patients."""
 ROUNDS = 4

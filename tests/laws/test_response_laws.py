@@ -11,8 +11,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from dose.errors import InputError
-from pbpk.carried import fitted, solve_from
+from pbpk.carried import fitted
 from pbpk.cycles import Cycle, simulate_cycles
+from pbpk.forms import BothSpecies
 from pbpk.kinetics import Kinetics
 from pbpk.response import Cells, Exposure, published, respond, typical
 from pbpk.segments import segments
@@ -257,7 +258,7 @@ def test_splitting_is_of_first_order_and_converges(kin):
 
 
 def test_ligand_beyond_the_receptors_is_moved_and_none_is_lost(kin):
-    loaded = solve_from(kin, Cycle(300.0, HOT_NMOL, 600.0).pieces()[0])
+    loaded = solve(kin, Cycle(300.0, HOT_NMOL, 600.0).pieces()[0], bed=False, form=BothSpecies.name)
     lost = eqx.tree_at(lambda k: k.receptors, kin, 0.3 * kin.receptors)
     before, after = loaded.y[-1], fitted(loaded.y[-1], lost)
     sums = lambda y: [float(part.sum()) for part in jnp.split(y, 2)]
