@@ -18,9 +18,9 @@ import numpy as np
 from dose.provenance import load_table
 from dose.regions import is_tumour
 from pbpk import levers
+from pbpk.anatomy import KIDNEYS
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, Ligand, Value
-from pbpk.scaling import KIDNEYS
 
 GLANDS = ("parotid", "submandibular", "lacrimal")
 FIELD = {"filtration": "filtration"} | {kind: field for kind, (field, _) in levers.FIELD.items() if kind != "phi"}

@@ -12,9 +12,10 @@ from functools import cache
 from dose.errors import InputError, describe, nearest
 from dose.provenance import load_table
 
-PAIRED = ("kidney", "parotid", "submandibular")
+PAIRED = ("kidney", "kidney_cortex", "kidney_medulla", "parotid", "submandibular")
 SINGLE = (
-    "liver", "spleen", "lacrimal", "red_marrow", "gi", "prostate", "adrenals", "bladder", "heart", "lungs", "brain",
+    "liver", "spleen", "lacrimal", "sublingual", "pituitary", "red_marrow", "gi", "prostate", "adrenals",
+    "bladder", "heart", "lungs", "brain",
     "muscle", "skin", "bone", "adipose", "blood", "whole_body", "remainder",
 )  # fmt: skip
 UNIONS = {
@@ -25,7 +26,8 @@ UNIONS = {
 }
 ALIASES = {
     "kidney": "kidneys", "renal": "kidneys", "parotids": "parotid", "submandibulars": "submandibular",
-    "salivaries": "salivary", "lacrimals": "lacrimal", "marrow": "red_marrow", "bone_marrow": "red_marrow",
+    "salivaries": "salivary", "lacrimals": "lacrimal", "sublinguals": "sublingual",
+    "marrow": "red_marrow", "bone_marrow": "red_marrow",
     "adrenal": "adrenals", "urinary_bladder": "bladder", "lung": "lungs", "fat": "adipose", "gut": "gi",
     "intestine": "gi", "gi_tract": "gi", "gastrointestinal": "gi", "skeleton": "bone", "total_body": "whole_body",
     "wholebody": "whole_body", "body": "whole_body", "remaining": "remainder", "rest": "remainder",

@@ -35,7 +35,7 @@ class Part(NamedTuple):
     """Results of patients first, first + 1, ...: integrals over the whole course in nmol min, ledger in nmol.
 
     `organ` [organ, patient], `blood` [3, patient], `kill` [organ, patient] (no rows without `bed`), `ledger`
-    [3, patient] (urine, released, decayed), `status` [patient]; where status is not OK the numbers are NaN.
+    [4, patient] (`pbpk.state.LEDGER`), `status` [patient]; where status is not OK the numbers are NaN.
     """
 
     first: int

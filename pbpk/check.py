@@ -11,7 +11,9 @@ from pbpk.kinetics import Kinetics
 ABOVE_ZERO = ("plasma_flow", "vascular", "interstitial", "transit", "repair", "k_on", "k_off", "arterial", "venous")
 """k_off above zero is KD above zero."""
 NOT_NEGATIVE = ("permeability", "filtration", "receptors", "internalisation", "release", "nonsaturable",
+                "albumin_permeability",
                 "protein_binding", "protein_return", "decay")  # fmt: skip
+FRACTIONS = ("excreted_fraction", "biliary_fraction", "returned_fraction")
 BINDING_ONLY = ("receptors", "nonsaturable")
 UNITS = {"plasma_flow": "L/min", "vascular": "L", "interstitial": "L", "receptors": "nmol", "arterial": "L",
          "venous": "L", "k_off": "1/min"}  # fmt: skip
@@ -28,8 +30,8 @@ def checked(kin: Kinetics) -> Kinetics:
     """`kin` as it is, if every patient of it can be.
 
     Raises:
-        InputError: a value that is not finite, a volume or flow not above zero, a negative rate, an excreted fraction
-            outside 0 to 1, or receptors in an organ that `Kinetics.layout` says binds nothing.
+        InputError: a value that is not finite, a volume or flow not above zero, a negative rate, a fraction outside
+            0 to 1, or receptors in an organ that `Kinetics.layout` says binds nothing.
     """
     lungs = np.arange(len(kin.organs)) == 0
     for name in (*ABOVE_ZERO, *NOT_NEGATIVE):
@@ -38,8 +40,11 @@ def checked(kin: Kinetics) -> Kinetics:
         if name == "plasma_flow":
             good |= lungs[:, None]  # the lungs carry the sum of the others
         _require(good, value, name, kin, "above zero" if name in ABOVE_ZERO else "zero or more")
-    excreted = np.asarray(kin.excreted_fraction)
-    _require((excreted >= 0) & (excreted <= 1), excreted, "excreted_fraction", kin, "0 to 1")
+    for name in FRACTIONS:
+        value = np.asarray(getattr(kin, name))
+        _require((value >= 0) & (value <= 1), value, name, kin, "0 to 1")
+    free = np.asarray(kin.unbound_fraction)
+    _require((free > 0) & (free <= 1), free, "unbound_fraction", kin, "above 0, to 1")
     _require_in_place(kin)
     return kin
 

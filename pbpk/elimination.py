@@ -21,6 +21,7 @@ class Factor(NamedTuple):
     """Inverse pivots and couplings of the organ chains and of the blood loop for one species."""
 
     internalised: jax.Array
+    interstitial_from_internalised: jax.Array
     bound: jax.Array
     bound_from_interstitial: jax.Array
     interstitial_from_bound: jax.Array
@@ -42,17 +43,19 @@ def factor(r: Rates, s, association, dissociation) -> Factor:
     """Factor s I - J; `association` and `dissociation` per minute are linearised binding rates [specific, patient]."""
     kidney, binding, organs = r.layout.kidney, r.layout.binding, r.layout.organs
     internalised = 1 / (s + r.release)
+    back = r.returned * internalised
     bound = 1 / (s + dissociation + r.internalisation)
     bound_from_int = association * bound
     transit = 1 / (s + r.from_transit)
     recycling = r.to_plasma + spread(r.to_transit * r.from_transit * transit, kidney, organs)
     in_kidney = spread(r.to_urine + r.to_transit * s * transit, kidney, organs)
-    lost = s + in_kidney + spread(r.nonsaturable + bound_from_int * (s + r.internalisation), binding, organs)
+    kept = r.nonsaturable * (1 - back) + bound_from_int * (s + r.internalisation * (1 - back))
+    lost = s + in_kidney + spread(kept, binding, organs)
     interstitial = 1 / (lost + recycling)
     vascular = 1 / (s + r.outflow + r.to_interstitium * lost * interstitial)
     return Factor(
-        internalised, bound, bound_from_int, dissociation, interstitial, transit, recycling, vascular,
-        *_blood_factor(r, s, vascular),
+        internalised, back, bound, bound_from_int, dissociation + back * r.internalisation, interstitial, transit,
+        recycling, vascular, *_blood_factor(r, s, vascular),
     )  # fmt: skip
 
 
@@ -79,7 +82,8 @@ def solve(f: Factor, r: Rates, b: Ligand) -> Ligand:
     """x with (s I - J) x = b for one species."""
     kidney, binding, organs = r.layout.kidney, r.layout.binding, r.layout.organs
     bound0 = b.bound * f.bound
-    interstitial0 = (b.interstitial + spread(f.interstitial_from_bound * bound0, binding, organs)) * f.interstitial
+    from_cells = f.interstitial_from_bound * bound0 + f.interstitial_from_internalised * b.internalised
+    interstitial0 = (b.interstitial + spread(from_cells, binding, organs)) * f.interstitial
     transit0 = b.transit * f.transit
     reabsorbed = spread(r.from_transit * transit0, kidney, organs)
     closed = b.vascular + f.plasma_from_interstitial * interstitial0 + reabsorbed

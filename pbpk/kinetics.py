@@ -16,7 +16,12 @@ from pbpk.state import FIRST_PORTAL, LIVER, Layout
 
 
 class Kinetics(eqx.Module):
-    """Explicit anatomy, physiology and ligand: volumes in L, flows in L/min, amounts in nmol, rates per min."""
+    """Explicit anatomy, physiology and ligand: volumes in L, flows in L/min, amounts in nmol, rates per min.
+
+    Of what cells release, `returned_fraction` goes back to the interstitium, the rest out of the body: from the liver
+    `biliary_fraction` of it into bile. Of the ligand in plasma `unbound_fraction` is free; the rest is on albumin and
+    leaves plasma by `albumin_permeability` (L/min) alone.
+    """
 
     plasma_flow: Float[Array, "organ patient"]
     vascular: Float[Array, "organ patient"]
@@ -28,10 +33,14 @@ class Kinetics(eqx.Module):
     internalisation: Float[Array, "organ patient"]
     release: Float[Array, "organ patient"]
     nonsaturable: Float[Array, "organ patient"]
+    returned_fraction: Float[Array, "organ patient"]
+    albumin_permeability: Float[Array, "organ patient"]
     repair: Float[Array, "organ patient"]
     k_on: Float[Array, " patient"]
     k_off: Float[Array, " patient"]
     excreted_fraction: Float[Array, " patient"]
+    biliary_fraction: Float[Array, " patient"]
+    unbound_fraction: Float[Array, " patient"]
     arterial: Float[Array, " patient"]
     venous: Float[Array, " patient"]
     protein_binding: Float[Array, " patient"]
@@ -66,7 +75,9 @@ class Rates(eqx.Module):
     internalisation: Float[Array, "specific patient"]
     release: Float[Array, "specific patient"]
     nonsaturable: Float[Array, "specific patient"]
+    returned: Float[Array, "specific patient"]
     repair: Float[Array, "organ patient"]
+    to_bile: Float[Array, " patient"]
     k_off: Float[Array, " patient"]
     from_artery: Float[Array, " patient"]
     from_vein: Float[Array, " patient"]
@@ -86,11 +97,14 @@ def rates(kin: Kinetics) -> Rates:
     liver_out = kin.plasma_flow[LIVER] + jnp.sum(portal, axis=0)
     out_flow = jnp.concatenate([total_flow[None], liver_out[None], kin.plasma_flow[FIRST_PORTAL:]])
     in_flow = jnp.concatenate([total_flow[None] / kin.venous, systemic / kin.arterial])
+    free = kin.unbound_fraction
+    extravasation = free * (kin.permeability + kin.filtration) + (1 - free) * kin.albumin_permeability
+    returned = (kin.returned_fraction * kin.release)[binding]
     exchange = kin.filtration[kidney] / kin.interstitial[kidney]
     return Rates(
         outflow=out_flow / kin.vascular,
         inflow=in_flow,
-        to_interstitium=(kin.permeability + kin.filtration) / kin.vascular,
+        to_interstitium=extravasation / kin.vascular,
         to_plasma=kin.permeability / kin.interstitial,
         to_urine=kin.excreted_fraction * exchange,
         to_transit=(1 - kin.excreted_fraction) * exchange,
@@ -100,7 +114,9 @@ def rates(kin: Kinetics) -> Rates:
         internalisation=kin.internalisation[binding],
         release=kin.release[binding],
         nonsaturable=kin.nonsaturable[binding],
+        returned=returned,
         repair=kin.repair,
+        to_bile=kin.biliary_fraction * (kin.release[LIVER] - returned[0]),
         k_off=kin.k_off,
         from_artery=total_flow / kin.arterial,
         from_vein=total_flow / kin.venous,

@@ -47,10 +47,11 @@ def species(x: Ligand, total_bound, r: Rates, infusion) -> Ligand:
     in_tubule, beside_cells = x.interstitial[..., kidney, :], x.interstitial[..., binding, :]
     bound_net = r.binding * beside_cells * (r.receptors - total_bound) - r.k_off * x.bound
     uptake = r.nonsaturable * beside_cells
+    returned = r.returned * x.internalised
     leaving_tubule = spread((r.to_urine + r.to_transit) * in_tubule, kidney, organs)
     return Ligand(
         vascular=perfusion(x, r) - extravasation + spread(reabsorption, kidney, organs),
-        interstitial=extravasation - leaving_tubule - spread(bound_net + uptake, binding, organs),
+        interstitial=extravasation - leaving_tubule - spread(bound_net + uptake - returned, binding, organs),
         transit=r.to_transit * in_tubule - reabsorption,
         bound=bound_net - r.internalisation * x.bound,
         internalised=r.internalisation * x.bound + uptake - r.release * x.internalised,
@@ -64,8 +65,9 @@ def decaying(rate: Ligand, x: Ligand, decay) -> Ligand:
 
 
 def leaving(x: Ligand, r: Rates):
-    """Rates at which one species' hot amount goes to urine, is released, and decays, [..., ledger, patient]."""
+    """Rates at which one species' hot amount goes to urine and bile, is otherwise released, and decays."""
     urine = jnp.sum(r.to_urine * x.interstitial[..., r.layout.kidney, :], axis=-2)
-    released = jnp.sum(r.release * x.internalised, axis=-2)
+    bile = r.to_bile * x.internalised[..., 0, :]
+    released = jnp.sum((r.release - r.returned) * x.internalised, axis=-2) - bile
     decayed = r.decay * sum(jnp.sum(pool, axis=-2) for pool in x)
-    return jnp.stack([urine, released, decayed], axis=-2)
+    return jnp.stack([urine, bile, released, decayed], axis=-2)

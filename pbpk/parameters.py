@@ -8,8 +8,11 @@ from functools import cache
 
 from dose.errors import InputError, describe, nearest
 from dose.provenance import load_table
+from pbpk.anatomy import kind_of
 
 SEXES = ("male", "female")
+OPTIONAL = {"KD_albumin": "nmol/L", "kPS_albumin": "1/min", "returned_fraction": "1"}
+"""Units of parameters that a ligand need not have: without them none is on albumin, and none comes back from cells."""
 
 
 @cache
@@ -94,16 +97,32 @@ class Ligand:
                 return self.rows[parameter, key]
         return None
 
+    def number(self, parameter: str, organ: str = "", otherwise: float = 0.0) -> float:
+        """The value of a row, or `otherwise` where the ligand has none for this organ."""
+        found = self.get(parameter, organ)
+        return otherwise if found is None else found.value
+
+    def with_values(self, name: str, values: dict[tuple[str, str], float]) -> Ligand:
+        """Another ligand under a name of its own: as this one but for `values`, keyed (parameter, organ or "").
+
+        Parameters that this ligand has no row of take the unit that pbpk/data/README.md gives; none varies more between
+        patients than here.
+
+        Raises:
+            InputError: a parameter that no ligand has.
+        """
+        known = {p for drug in map(ligand, known_ligands()) for p, _ in drug.rows} | set(OPTIONAL)
+        for parameter, _ in values:
+            if parameter not in known:
+                meant = nearest(parameter, tuple(known)) or "one of " + ", ".join(sorted(known))
+                raise InputError(describe(f"ligand {name!r}: parameter", repr(parameter), meant, "correct the name"))
+        old = lambda key: self.rows.get(key, Value(0.0, 0.0, OPTIONAL.get(key[0], ""), "user"))
+        rows = {key: replace(old(key), value=float(value), source_id="user") for key, value in values.items()}
+        return replace(self, name=name, rows=self.rows | rows)
+
     def typical_amount_nmol(self, use: str) -> float:
         """Usual ligand amount of an administration; `use` is "therapy" or "diagnostic"."""
         return self.rows["typical_amount", use].value
-
-
-def kind_of(organ: str) -> str:
-    """The table row that an organ of the model shares: left and right kidney, and every tumour, are of one kind."""
-    if organ.startswith("tumour"):
-        return "tumour"
-    return "kidneys" if organ in ("kidney_left", "kidney_right") else organ
 
 
 @cache

@@ -24,15 +24,18 @@ VOLUMES = ("vascular", "interstitial", "transit", "arterial", "venous")
 ORGAN_UNITS = {
     "plasma_flow": "litre_per_minute", "permeability": "litre_per_minute", "filtration": "litre_per_minute",
     "receptors": "nmol", "internalisation": "per_minute", "release": "per_minute", "nonsaturable": "per_minute",
+    "returned_fraction": "dimensionless", "albumin_permeability": "litre_per_minute",
 }  # fmt: skip
 COMMON_UNITS = {
     "k_on": "litre_per_nmol_minute", "k_off": "per_minute", "excreted_fraction": "dimensionless",
+    "biliary_fraction": "dimensionless", "unbound_fraction": "dimensionless",
     "protein_binding": "per_minute", "protein_return": "per_minute", "decay": "per_minute",
 }  # fmt: skip
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED = ("venous", "arterial", "protein", "total", "free", "infusion", "administration")
 """Words that other ids of the file begin with."""
-ENDS, OUTSIDE = ("urine", "released"), "excreta"
+ENDS, OUTSIDE = ("urine", "bile", "released"), "excreta"
+FRACTIONS = ("excreted_fraction", "biliary_fraction", "unbound_fraction", "returned_fraction")
 """Pools that collect what has left, and their compartment, whose size of 1 L has no influence."""
 
 
@@ -74,11 +77,13 @@ def network(kin: Kinetics) -> Network:
     regions |= {"protein": ("protein",)} if _common(kin, "protein_binding") > 0 else {}
     pools = {pool: _compartment(pool) for region in regions.values() for pool in region}
     pools |= dict.fromkeys(ENDS, OUTSIDE)
-    parameters, rules = _parameters(kin), _rules(kin)
+    parameters = _parameters(kin)
     zero = {name for name, (value, _) in parameters.items() if value == 0}
     runs = lambda r: {r.source, r.target} <= set(pools) and not zero & set(NAME.findall(r.rate))
     reactions = tuple(r for r in _reactions(kin) if runs(r))
-    formulas = " ".join([*(r.rate for r in reactions), *(formula for formula, _ in rules.values()), "decay"])
+    used = set(NAME.findall(" ".join(r.rate for r in reactions)))
+    rules = {name: rule for name, rule in _rules(kin).items() if name in used}
+    formulas = " ".join([*used, *(formula for formula, _ in rules.values()), "decay"])
     named = set(NAME.findall(formulas))
     parameters = {name: row for name, row in parameters.items() if name in named}
     return Network(_volumes(kin, pools), pools, regions, reactions, parameters, rules)
@@ -115,7 +120,7 @@ def check(kin: Kinetics) -> None:
 
 def _check_field(kin: Kinetics, field: str) -> None:
     values = np.asarray(getattr(kin, field), float)[..., 0]
-    highest = 1.0 if field == "excreted_fraction" else np.finfo(float).max
+    highest = 1.0 if field in FRACTIONS else np.finfo(float).max
     good = (values > 0 if field in VOLUMES else values >= 0) & (values <= highest)
     if not np.all(good):
         at = int(np.argmin(good))
@@ -158,7 +163,10 @@ def _rules(kin: Kinetics) -> dict[str, tuple[str, str]]:
     return {
         "total_plasma_flow": total(kin.organs[LIVER:]),
         f"{liver}_outflow": total((liver, *portal)),
-        "returned_fraction": ("1 dimensionless - excreted_fraction", "dimensionless"),
+        "reabsorbed_fraction": ("1 dimensionless - excreted_fraction", "dimensionless"),
+        "on_albumin": ("1 dimensionless - unbound_fraction", "dimensionless"),
+        **{f"{o}_lost_fraction": (f"1 dimensionless - {o}_returned_fraction", "dimensionless") for o in kin.organs},
+        "outside_bile": ("1 dimensionless - biliary_fraction", "dimensionless"),
         **{f"{o}_free_receptors": free(o) for o in kin.organs if "bound" in _filled(kin, o)},
     }
 
@@ -170,6 +178,7 @@ def _reactions(kin: Kinetics) -> Iterator[Reaction]:
         yield from _perfusion(kin, k, organ)
         yield from _exchange(organ)
         yield from _cells(organ)
+        yield from _release(organ, k == LIVER)
 
 
 def _perfusion(kin: Kinetics, k: int, o: str) -> Iterator[Reaction]:
@@ -189,19 +198,28 @@ def _perfusion(kin: Kinetics, k: int, o: str) -> Iterator[Reaction]:
 def _exchange(o: str) -> Iterator[Reaction]:
     """Permeability between plasma and interstitium; filtration into tubules, and from there to urine or back."""
     plasma, tissue, transit = f"{o}_vascular", f"{o}_interstitial", f"{o}_transit"
-    yield Reaction(f"{o}_extravasation", plasma, tissue, f"{o}_permeability / {plasma}")
+    yield Reaction(f"{o}_extravasation", plasma, tissue, f"unbound_fraction * {o}_permeability / {plasma}")
+    yield Reaction(f"{o}_albumin_leak", plasma, tissue, f"on_albumin * {o}_albumin_permeability / {plasma}")
     yield Reaction(f"{o}_intravasation", tissue, plasma, f"{o}_permeability / {tissue}")
-    yield Reaction(f"{o}_glomerular_filtration", plasma, tissue, f"{o}_filtration / {plasma}")
+    yield Reaction(f"{o}_glomerular_filtration", plasma, tissue, f"unbound_fraction * {o}_filtration / {plasma}")
     yield Reaction(f"{o}_excretion", tissue, "urine", f"excreted_fraction * {o}_filtration / {tissue}")
-    yield Reaction(f"{o}_reabsorption", tissue, transit, f"returned_fraction * {o}_filtration / {tissue}")
-    yield Reaction(f"{o}_transit_return", transit, plasma, f"returned_fraction * {o}_filtration / {transit}")
+    yield Reaction(f"{o}_reabsorption", tissue, transit, f"reabsorbed_fraction * {o}_filtration / {tissue}")
+    yield Reaction(f"{o}_transit_return", transit, plasma, f"reabsorbed_fraction * {o}_filtration / {transit}")
 
 
 def _cells(o: str) -> Iterator[Reaction]:
-    """Receptors, internalisation, uptake that needs no receptor, and release out of the body."""
+    """Receptors, internalisation, and uptake that needs no receptor."""
     tissue, bound, inside = f"{o}_interstitial", f"{o}_bound", f"{o}_internalised"
     yield Reaction(f"{o}_association", tissue, bound, f"k_on * {o}_free_receptors / {tissue}")
     yield Reaction(f"{o}_dissociation", bound, tissue, "k_off")
     yield Reaction(f"{o}_endocytosis", bound, inside, f"{o}_internalisation")
     yield Reaction(f"{o}_uptake", tissue, inside, f"{o}_nonsaturable")
-    yield Reaction(f"{o}_clearance", inside, "released", f"{o}_release")
+
+
+def _release(o: str, is_liver: bool) -> Iterator[Reaction]:
+    """What cells let go: back to the interstitium, into bile, or lost otherwise."""
+    tissue, inside, lost = f"{o}_interstitial", f"{o}_internalised", f"{o}_lost_fraction * {o}_release"
+    yield Reaction(f"{o}_return", inside, tissue, f"{o}_release * {o}_returned_fraction")
+    yield Reaction(f"{o}_clearance", inside, "released", f"outside_bile * {lost}" if is_liver else lost)
+    if is_liver:
+        yield Reaction(f"{o}_biliary_clearance", inside, "bile", f"biliary_fraction * {lost}")

@@ -17,18 +17,11 @@ from dose.errors import InputError, describe
 from dose.nuclides import Radionuclide
 from dose.provenance import load_table
 from dose.regions import is_tumour
+from pbpk.anatomy import CORTEX, MEDULLA, PORTAL_COUNT, STANDARD, Anatomy, filters, kind_of
 from pbpk.check import checked
 from pbpk.kinetics import Kinetics
-from pbpk.parameters import Covariates, Ligand, kind_of, known_ligands, ligand
+from pbpk.parameters import Covariates, Ligand, known_ligands, ligand
 
-BEFORE_TUMOURS = (
-    "lungs", "liver", "spleen", "gi", "kidney_left", "kidney_right", "parotid", "submandibular", "lacrimal", "prostate",
-    "adrenals",
-)  # fmt: skip
-AFTER_TUMOURS = ("red_marrow", "muscle", "remainder", "skin", "adipose", "bone", "heart", "brain")
-"""In the order of `pbpk.state.Layout`: organs that bind no ligand of any target come last."""
-PORTAL_COUNT = 2
-KIDNEYS = ("kidney_left", "kidney_right")
 TRANSIT_SHARE = 2 / 3
 """Intracellular transit volume as a share of what the kidney's plasma and tubules leave (PBPK.md section 2)."""
 DEFAULT_REPAIR_PER_MIN = np.log(2) / (1.5 * 60)
@@ -57,18 +50,19 @@ def _rules() -> dict[tuple[str, str], tuple[str, float]]:
     return {(row["organ"], row["quantity"]): (row["basis"], float(row["value"])) for row in rows}
 
 
-def physiology(patient: Covariates, target: str, volumes_mL: dict[str, float]) -> Physiology:
+def physiology(
+    patient: Covariates, target: str, volumes_mL: dict[str, float], anatomy: Anatomy = STANDARD
+) -> Physiology:
     """Scale the tables to one patient; tumours are the `tumour_*` keys of `volumes_mL`.
 
     `volumes_mL["tumour_rest"]` is the burden not segmented one by one: a typical value if absent, none if 0.
+    `anatomy` divides kidneys into cortex and medulla, or adds small glands.
 
     Raises:
         InputError: a remainder of volume, plasma or flow that is not positive, naming it.
     """
     tumours = _tumour_volumes(target, volumes_mL)
-    organs = [
-        o for o in (*BEFORE_TUMOURS, *tumours, *AFTER_TUMOURS) if not (o == "prostate" and patient.sex == "female")
-    ]
+    organs = anatomy.organs(target, patient.sex, tuple(tumours))
     base = _Basis.of(patient)
     volume = {o: tumours.get(o) or _volume(o, patient, volumes_mL) for o in organs if o != "remainder"}
     table = {o: _organ_row(o, volume[o], base, target) for o in organs if o != "remainder"}
@@ -76,8 +70,8 @@ def physiology(patient: Covariates, target: str, volumes_mL: dict[str, float]) -
     columns = np.array([table[o] for o in organs]).T
     transit = np.array([_transit(o, *table[o][:3]) for o in organs])
     return Physiology(
-        tuple(organs), *columns[:3], transit, columns[3], columns[4], base.arterial_L, base.venous_L,
-        frozenset(o for o in organs if o in volumes_mL or (o in KIDNEYS and "kidneys" in volumes_mL)),
+        organs, *columns[:3], transit, columns[3], columns[4], base.arterial_L, base.venous_L,
+        frozenset(o for o in organs if _whole(o) in volumes_mL or (_share(o) < 1 and "kidneys" in volumes_mL)),
     )  # fmt: skip
 
 
@@ -118,22 +112,33 @@ def _volume(organ: str, patient: Covariates, volumes_mL) -> float:
     if organ in volumes_mL:
         return volumes_mL[organ] / 1000
     basis, value = _rules()[kind_of(organ), "volume"]
-    if organ in KIDNEYS:
-        whole = volumes_mL.get("kidneys", 1000 * value) / 1000
-        return whole / len(KIDNEYS)
+    if _share(organ) < 1:
+        both = volumes_mL.get("kidneys", 1000 * value) / 1000
+        return 2 * _share(organ) * volumes_mL.get(_whole(organ), 500 * both) / 1000
     return value * (patient.weight_kg if basis == "body_weight" else 1.0)
 
 
+def _whole(organ: str) -> str:
+    """The kidney that a part belongs to; any other organ itself."""
+    return organ.replace("_cortex", "").replace("_medulla", "")
+
+
+def _share(organ: str, of: str = "volume") -> float:
+    """Part of both kidneys' volume, plasma flow that an organ has; 1 for organs that are none of theirs."""
+    if kind_of(organ) != "kidneys":
+        return 1.0
+    medulla = _rules()["kidney_medulla", f"{of}_share"][1]
+    return 0.5 * (medulla if organ in MEDULLA else 1 - medulla if organ in CORTEX else 1.0)
+
+
 def _organ_row(organ: str, volume: float, base: _Basis, target: str):
-    row = f"tumour_{target}" if is_tumour(organ) else kind_of(organ)
+    row = f"tumour_{target}" if is_tumour(organ) else "kidney_medulla" if organ in MEDULLA else kind_of(organ)
     vascular = base.scale(_rules()[row, "vascular"], volume)
     interstitial = base.scale(_rules()[row, "interstitial"], volume, vascular)
-    flow = base.scale(_rules()[row, "plasma_flow"], volume)
-    if organ in KIDNEYS:
-        flow /= len(KIDNEYS)
+    flow = base.scale(_rules()[kind_of(organ) if organ in MEDULLA else row, "plasma_flow"], volume)
     if organ == "tumour_rest":
         flow *= _rules()["tumour_rest", "plasma_flow"][1]
-    return volume, vascular, interstitial, flow, _rules()[row, "kPS"][1]
+    return volume, vascular, interstitial, flow * _share(organ, "flow"), _rules()[row, "kPS"][1]
 
 
 def _remainder(patient: Covariates, base: _Basis, volume, table):
@@ -153,20 +158,33 @@ def _remainder(patient: Covariates, base: _Basis, volume, table):
 
 
 def _transit(organ: str, volume, vascular, interstitial) -> float:
-    return TRANSIT_SHARE * (volume - vascular - interstitial) if organ in KIDNEYS else 1.0
+    return TRANSIT_SHARE * (volume - vascular - interstitial) if filters(organ) else 1.0
 
 
-def kinetics(body: Physiology, patient: Covariates, drug: Ligand, nuclide: Radionuclide, repair_per_min) -> Kinetics:
+def kinetics(
+    body: Physiology,
+    patient: Covariates,
+    drug: Ligand,
+    nuclide: Radionuclide,
+    repair_per_min,
+    *,
+    amino_acids: bool | None = None,
+) -> Kinetics:
     """Kinetics of one patient (patient axis of length 1); `repair_per_min` maps organs to repair rates.
 
+    `amino_acids` says whether they are infused along with the ligand, which takes kidney sites away; left out, as the
+    ligand's table assumes.
+
     Raises:
-        InputError: a value that no patient can have (`check.checked`).
+        InputError: a value that no patient can have (`check.checked`); `amino_acids` given where the ligand's table
+            has no row for their effect.
     """
     col = lambda values: jnp.asarray(np.asarray(values, float)[:, None])
     one = lambda value: jnp.asarray([float(value)])
     per_organ = lambda parameter: np.array([_typical(drug, parameter, o) for o in body.organs])
     kps = np.array([_kps(drug, o, k) for o, k in zip(body.organs, body.kps_per_min, strict=True)])
-    in_kidney = np.array([o in KIDNEYS for o in body.organs], float) * body.volume_L
+    in_kidney = np.array([filters(o) for o in body.organs], float) * body.volume_L
+    sites = np.array([_sites(drug, o, amino_acids) for o in body.organs])
     filtered = patient.gfr_mL_min / 1000 * drug.rows["phi", ""].value
     k_on = drug.rows["k_on", ""].value
     found = Kinetics(
@@ -176,14 +194,18 @@ def kinetics(body: Physiology, patient: Covariates, drug: Ligand, nuclide: Radio
         transit=col(body.transit_L),
         permeability=col(kps * body.volume_L),
         filtration=col(filtered * in_kidney / in_kidney.sum()),
-        receptors=col(per_organ("receptor_density") * body.volume_L),
+        receptors=col(sites * body.volume_L),
         internalisation=col(per_organ("internalisation")),
         release=col(per_organ("release")),
-        nonsaturable=col([_typical(drug, "nonsaturable_uptake", o) for o in body.organs]),
+        nonsaturable=col(per_organ("nonsaturable_uptake")),
+        returned_fraction=col(per_organ("returned_fraction")),
+        albumin_permeability=col(per_organ("kPS_albumin") * body.volume_L),
         repair=col([repair_per_min.get(o, DEFAULT_REPAIR_PER_MIN) for o in body.organs]),
         k_on=one(k_on),
         k_off=one(k_on * drug.rows["KD", ""].value),
         excreted_fraction=one(drug.rows["f_exc", ""].value),
+        biliary_fraction=one(drug.number("biliary_fraction")),
+        unbound_fraction=one(_unbound(drug)),
         arterial=one(body.arterial_L),
         venous=one(body.venous_L),
         protein_binding=one(drug.rows["protein_binding", ""].value),
@@ -191,7 +213,7 @@ def kinetics(body: Physiology, patient: Covariates, drug: Ligand, nuclide: Radio
         decay=one(nuclide.decay_constant_per_min),
         organs=body.organs,
         portal_count=PORTAL_COUNT,
-        kidney_count=len(KIDNEYS),
+        kidney_count=sum(map(filters, body.organs)),
         specific_count=_specific_count(drug.target, body.organs),
     )
     return checked(found)
@@ -206,8 +228,35 @@ def _specific_count(target: str, organs: tuple[str, ...]) -> int:
 
 
 def _typical(drug: Ligand, parameter: str, organ: str) -> float:
-    found = drug.get(parameter, organ)
-    return found.value if found else 0.0
+    return drug.number(parameter, organ)
+
+
+def _sites(drug: Ligand, organ: str, amino_acids: bool | None) -> float:
+    """Density of binding sites (nmol/L): in parts of a kidney their share, and with amino acids what these leave."""
+    density = drug.number("receptor_density", organ)
+    if kind_of(organ) != "kidneys":
+        return density
+    if organ in (*CORTEX, *MEDULLA):
+        share = drug.number("medulla_share", "kidneys")
+        density *= (share if organ in MEDULLA else 1 - share) / (2 * _share(organ))
+    return density * _left_by_amino_acids(drug, amino_acids)
+
+
+def _left_by_amino_acids(drug: Ligand, amino_acids: bool | None) -> float:
+    """Kidney sites over those of the ligand's table, whose values hold with amino acids where it has the row."""
+    left = drug.get("amino_acid_kidney_sites", "kidneys")
+    if amino_acids is None or (amino_acids and left):
+        return 1.0
+    if left is None:
+        do = "leave amino_acids out, or give the ligand a row amino_acid_kidney_sites"
+        raise InputError(describe("amino_acids", f"{amino_acids} for {drug.name}", "a ligand with their effect", do))
+    return 1 / left.value
+
+
+def _unbound(drug: Ligand) -> float:
+    """Part of the ligand in plasma that albumin, in excess and in equilibrium, leaves free."""
+    affinity = drug.get("KD_albumin")
+    return 1.0 if affinity is None else affinity.value / (affinity.value + _rules()["blood", "albumin"][1])
 
 
 def _kps(drug: Ligand, organ: str, from_physiology: float) -> float:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 POOLS = ("vascular", "interstitial", "transit", "bound", "internalised")
 BLOOD = ("venous", "arterial", "protein")
-LEDGER = ("urine", "released", "decayed")
+LEDGER = ("urine", "bile", "released", "decayed")
 LUNGS, LIVER, FIRST_PORTAL = 0, 1, 2
 
 

@@ -20,8 +20,8 @@ from dose.nuclides import radionuclide
 from dose.provenance import load_table
 from dose.radiobiology import tissue
 from dose.regions import density_g_per_mL, is_tumour
+from pbpk.anatomy import KIDNEYS
 from pbpk.kinetics import Kinetics
-from pbpk.scaling import KIDNEYS
 from pbpk.solve import PLANNING_RTOL, Solution, solve
 from twin.body import Body, body_of
 from twin.chain_forecast import coefficients, daughter_warnings
@@ -42,7 +42,7 @@ def constants() -> dict[str, float]:
 class States(NamedTuple):
     """Hot amounts (nmol) and their integrals (nmol min) of organs then blood, [pool, ask, draw].
 
-    `kill` (nmol^2 min^2) of organs; `ledger` (nmol): urine, released, decayed.
+    `kill` (nmol^2 min^2) of organs; `ledger` (nmol): rows of `pbpk.state.LEDGER`.
     """
 
     amount: np.ndarray

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from pbpk.anatomy import KIDNEYS
 from pbpk.levers import Lever, changed
-from pbpk.scaling import KIDNEYS
 from pbpk.sensitivity import elasticities, indices, log_tia, sobol
 from pbpk.solve import solve
 from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.amount_map import amount_map
+from pbpk.anatomy import KIDNEYS
 from pbpk.batch import solve_many, together
 from pbpk.forms import FORMS, BothSpecies
-from pbpk.scaling import KIDNEYS
 from pbpk.solve import freeze, solve, solve_on
 from tests.reference.reference_pbpk import CASES, WEEKS_6_MIN, bolus, default_patient, errors, flat, load
 from tests.validate import check, shared

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dose.errors import InputError
+from pbpk.anatomy import KIDNEYS, Anatomy
 from pbpk.levers import FIELD, Lever, changed, levers_of
-from pbpk.parameters import ligand
-from pbpk.scaling import KIDNEYS
+from pbpk.parameters import Covariates, ligand
+from pbpk.scaling import physiology
 from pbpk.sensitivity import elasticities, log_tia, sobol
 from tests.reference.reference_pbpk import bolus, default_patient
 
@@ -21,7 +22,8 @@ OUTPUTS = {"kidneys": KIDNEYS}
 @pytest.mark.parametrize("name", ["PSMA-617", "PSMA-11", "DOTATATE"])
 def test_each_varying_row_of_the_table_is_one_lever(name):
     drug = ligand(name)
-    levers = {lever.name: lever for lever in levers_of(drug, KIN.organs)}
+    body = physiology(Covariates.of(), drug.target, {"tumour_1": 20.0}, Anatomy(small_glands=True))
+    levers = {lever.name: lever for lever in levers_of(drug, body.organs)}
     varying = [key for key, row in drug.rows.items() if row.cv > 0 and key[0] in FIELD]
     assert len(levers) == len(varying)
     kidneys = levers["receptor density, kidneys"]

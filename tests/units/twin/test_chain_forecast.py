@@ -18,10 +18,10 @@ from dose.errors import InputError
 from dose.organ import dose_coefficient_Gy_per_MBq_h
 from dose.radiobiology import tissue
 from pbpk.administration import Administration
+from pbpk.anatomy import KIDNEYS
 from pbpk.daughters import daughters, is_followed
 from pbpk.freed import typical
 from pbpk.parameters import Covariates
-from pbpk.scaling import KIDNEYS
 from twin import chain_forecast, forecast
 from twin.body import body_of
 from twin.chain_forecast import daughter_warnings, masses_g
