@@ -120,7 +120,7 @@ def rates(kin: Kinetics) -> Rates:
         k_off=kin.k_off,
         from_artery=total_flow / kin.arterial,
         from_vein=total_flow / kin.venous,
-        protein_binding=kin.protein_binding,
+        protein_binding=free * kin.protein_binding,
         protein_return=kin.protein_return,
         decay=kin.decay,
         layout=layout,

@@ -172,7 +172,7 @@ def _rules(kin: Kinetics) -> dict[str, tuple[str, str]]:
 
 
 def _reactions(kin: Kinetics) -> Iterator[Reaction]:
-    yield Reaction("protein_association", "venous", "protein", "protein_binding")
+    yield Reaction("protein_association", "venous", "protein", "unbound_fraction * protein_binding")
     yield Reaction("protein_dissociation", "protein", "venous", "protein_return")
     for k, organ in enumerate(kin.organs):
         yield from _perfusion(kin, k, organ)

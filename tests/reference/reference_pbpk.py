@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dose.nuclides import radionuclide
+from pbpk.anatomy import Anatomy
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, ligand
 from pbpk.scaling import kinetics, physiology
@@ -35,6 +36,18 @@ def default_patient() -> Kinetics:
     patient = Covariates.of(weight_kg=80, height_m=1.711, haematocrit=0.42, gfr_mL_min=100)
     drug = ligand("PSMA-617")
     body = physiology(patient, drug.target, {"tumour_1": 20.0})
+    return kinetics(body, patient, drug, radionuclide("177Lu"), {})
+
+
+def every_option() -> Kinetics:
+    """A man with every option: parts of kidneys, small glands, albumin, ligand that returns to plasma, and bile."""
+    patient = Covariates.of(gfr_mL_min=90)
+    drug = ligand("PSMA-617").with_values(
+        "PSMA-617 on albumin",
+        {("KD_albumin", ""): 4e5, ("kPS_albumin", "tumour"): 0.02, ("returned_fraction", "default"): 0.4,
+         ("biliary_fraction", ""): 0.7},
+    )  # fmt: skip
+    body = physiology(patient, drug.target, {"tumour_1": 20.0}, Anatomy(kidney_parts=True, small_glands=True))
     return kinetics(body, patient, drug, radionuclide("177Lu"), {})
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dose.nuclides import radionuclide
-from pbpk.anatomy import Anatomy
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, ligand
 from pbpk.reactions import network
@@ -17,7 +16,7 @@ from pbpk.sbml import SPECIES, to_sbml
 from pbpk.scaling import kinetics, physiology
 from pbpk.solve import Segments, segments, solve
 from pbpk.state import BLOOD, LEDGER, POOLS
-from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient, flat
+from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient, every_option, flat
 
 RTOL, ATOL_NMOL = 1e-10, 1e-12
 """Tolerances of CVODE in libRoadRunner, far below what is compared with."""
@@ -35,18 +34,6 @@ def woman() -> Kinetics:
     """Typical woman with a liver metastasis of 30 mL; 177Lu-DOTATATE."""
     patient, drug = Covariates.of(sex="female", weight_kg=62, height_m=1.64, gfr_mL_min=85), ligand("DOTATATE")
     body = physiology(patient, drug.target, {"tumour_1": 30.0})
-    return kinetics(body, patient, drug, radionuclide("177Lu"), {})
-
-
-def every_option() -> Kinetics:
-    """A man with every option: parts of kidneys, small glands, albumin, ligand that returns to plasma, and bile."""
-    patient = Covariates.of(gfr_mL_min=90)
-    drug = ligand("PSMA-617").with_values(
-        "PSMA-617 on albumin",
-        {("KD_albumin", ""): 4e5, ("kPS_albumin", "tumour"): 0.02, ("returned_fraction", "default"): 0.4,
-         ("biliary_fraction", ""): 0.7},
-    )  # fmt: skip
-    body = physiology(patient, drug.target, {"tumour_1": 20.0}, Anatomy(kidney_parts=True, small_glands=True))
     return kinetics(body, patient, drug, radionuclide("177Lu"), {})
 
 
