@@ -19,6 +19,7 @@ from calibration.parameters import Scaling
 from dose.nuclides import Radionuclide
 from dose.regions import is_tumour, members
 from pbpk.administration import Administration
+from pbpk.anatomy import parts
 from pbpk.forms import BothSpecies, OneProfile
 from pbpk.kinetics import Kinetics
 from pbpk.solve import Grid, Segments, form_of, freeze, segments, solve_on
@@ -112,8 +113,8 @@ def pool_weights(region: str, organs: tuple[str, ...], observed: frozenset[str])
 
 
 def _parts(region: str, organs: tuple[str, ...]):
-    if region in organs:
-        return [(region, 1.0)]
+    if inside := parts(region, organs):
+        return [(organ, 1.0) for organ in inside]
     for side in ("_left", "_right"):
         if region.endswith(side) and region.removesuffix(side) in organs:
             return [(region.removesuffix(side), 0.5)]

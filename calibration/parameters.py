@@ -18,11 +18,11 @@ import numpy as np
 from dose.provenance import load_table
 from dose.regions import is_tumour
 from pbpk import levers
-from pbpk.anatomy import KIDNEYS
+from pbpk.anatomy import kind_of
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, Ligand, Value
 
-GLANDS = ("parotid", "submandibular", "lacrimal")
+GLANDS = ("parotid", "submandibular", "sublingual", "lacrimal")
 FIELD = {"filtration": "filtration"} | {kind: field for kind, (field, _) in levers.FIELD.items() if kind != "phi"}
 """The field of `Kinetics` that each kind of parameter scales."""
 GFR_LOG_SD = {"assumed": 0.22, "measured": 0.10}
@@ -52,7 +52,7 @@ def _correlation() -> dict[tuple[str, str], float]:
 
 
 def _group(organ: str) -> str:
-    if organ in KIDNEYS:
+    if kind_of(organ) == "kidneys":
         return "kidneys"
     if organ in GLANDS:
         return "glands"
@@ -92,7 +92,7 @@ def _organ_values(drug: Ligand, organ: str) -> Iterator[tuple[str, Value]]:
         yield "nonsaturable_uptake", uptake
     if release and (density or uptake):
         yield "release", release
-    if density and internalisation and (organ in KIDNEYS or is_tumour(organ)):
+    if density and internalisation and (kind_of(organ) == "kidneys" or is_tumour(organ)):
         yield "internalisation", internalisation
     if organ in GLANDS and ("kPS", organ) in drug.rows:
         yield "kPS", drug.rows["kPS", organ]

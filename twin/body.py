@@ -40,7 +40,7 @@ def body_of(study: Study, administrations: tuple[Administration, ...] | None = N
     """
     given = study.administrations if administrations is None else administrations
     drug = ligand(study.ligand)
-    scaled = physiology(study.covariates, drug.target, _volumes(study))
+    scaled = physiology(study.covariates, drug.target, _volumes(study), study.anatomy)
     tracers = dict.fromkeys([(study.ligand, study.nuclide), *((a.ligand, a.nuclide) for a in given)])
     courses = (_course(study, scaled, given, *tracer) for tracer in tracers)
     courses = tuple(course for course in courses if course.administrations)
@@ -66,6 +66,7 @@ UNSEGMENTED_TUMOUR_ML = 10.0
 def _course(study: Study, scaled: Physiology, given, drug_name: str, nuclide_name: str) -> Course:
     nuclide = radionuclide(nuclide_name)
     repair = {o: tissue(o).repair_rate_per_h / 60 for o in scaled.organs}
-    kin = kinetics(scaled, study.covariates, ligand(drug_name), nuclide, repair)
+    drug = ligand(drug_name)
+    kin = kinetics(scaled, study.covariates, drug, nuclide, repair, amino_acids=study.amino_acids)
     mine = tuple(a for a in given if (a.ligand, a.nuclide) == (drug_name, nuclide_name))
     return Course(kin, nuclide, mine)

@@ -62,6 +62,8 @@ def read_images(folder: Path, file: PatientFile, tracer: str | None) -> Study:
         volumes_mL=volumes_of(file, observations),
         warnings=tuple(dict.fromkeys((*file.notes, *assumed, *said, *images.warnings, *_passed_over(images)))),
         source=file.source or f"{len(images.of('PET', 'SPECT'))} emission images in DICOM",
+        anatomy=file.model.anatomy,
+        amino_acids=file.model.amino_acids,
     )
 
 

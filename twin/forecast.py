@@ -20,15 +20,16 @@ from dose.nuclides import radionuclide
 from dose.provenance import load_table
 from dose.radiobiology import tissue
 from dose.regions import density_g_per_mL, is_tumour
-from pbpk.anatomy import KIDNEYS
+from pbpk.anatomy import CORTEX, KIDNEYS, MEDULLA, kind_of, parts
 from pbpk.kinetics import Kinetics
 from pbpk.solve import PLANNING_RTOL, Solution, solve
 from twin.body import Body, body_of
 from twin.chain_forecast import coefficients, daughter_warnings
 from twin.patient import DoseReport, PatientTwin
 
-REPORTED = ("kidney_left", "kidney_right", "kidneys", "liver", "spleen", "parotid", "submandibular", "lacrimal",
-            "adrenals", "red_marrow")  # fmt: skip
+KIDNEY_PARTS = (*CORTEX, *MEDULLA)
+REPORTED = (*KIDNEYS, "kidneys", *KIDNEY_PARTS, "liver", "spleen", "parotid", "submandibular", "sublingual", "lacrimal",
+            "adrenals", "pituitary", "red_marrow")  # fmt: skip
 """Organs in every report, where the model and the ligand have them; named tumours follow."""
 CHUNK = 51
 """Draws solved at once: a working set that stays in the processor's cache."""
@@ -83,9 +84,9 @@ def activities(body: Body, names, course: Course, minutes, weights, offsets) -> 
 
 
 def reported_regions(body: Body, twin: PatientTwin) -> tuple[str, ...]:
-    organs = [r for r in REPORTED if r in body.organs or r == "kidneys"]
+    organs = [r for r in REPORTED if parts(r, body.organs)]
     moved = {name.split("/")[-1] for name in twin.posterior.names}
-    organs = [r for r in organs if r in moved or r in ("kidneys", "red_marrow", "liver", "spleen")]
+    organs = [r for r in organs if r in moved or r in (*KIDNEYS, "kidneys", "red_marrow", "liver", "spleen")]
     tumours = [o for o in body.organs if is_tumour(o) and (o != "tumour_rest" or o in twin.study.volumes_mL)]
     return (*organs, *tumours)
 
@@ -131,15 +132,20 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
         mass_g=mass,
         extrapolated_fraction=np.clip(extrapolated, 0.0, 1.0),
         truth_Gy=twin.study.truth_Gy,
-        warnings=(*daughter_warnings(course.nuclide.name), *_unsegmented(twin, regions, body)),
+        warnings=(*daughter_warnings(course.nuclide.name), *_unsegmented(twin, regions, body), *_divided(regions)),
     )
+
+
+def _renal(region: str) -> bool:
+    return region == "kidneys" or kind_of(region) == "kidneys"
 
 
 def _last_h(twin: PatientTwin, cycle: int, region: str) -> float:
     """Hour of the last measurement that shows the region in a cycle; 0 where there is none."""
     obs = twin.study.observations
-    related = {region, f"{region}_left", f"{region}_right"} | (set(KIDNEYS) if region == "kidneys" else set())
-    related |= {"kidneys"} if region in KIDNEYS else set()
+    sides = [side for side in ("left", "right") if region.endswith(f"_{side}")] or ["left", "right"]
+    whole = {"kidneys", *(f"kidney_{side}" for side in sides)} if _renal(region) else set()
+    related = {region, *(f"{region}_{side}" for side in sides)} | whole
     times = [t for t, r, c in zip(obs.time_h, obs.region, obs.cycle, strict=True) if c == cycle and r in related]
     return max(times, default=0.0)
 
@@ -159,7 +165,7 @@ def _drift(cycles, observed, regions, draws: int) -> np.ndarray:
     away = np.array([abs(c - last) for c in cycles])
     walk = np.cumsum(rng.standard_normal((draws, max(away) + 1, len(regions))), axis=1)
     walk -= walk[:, :1]
-    kidneys = [k for k, r in enumerate(regions) if r in (*KIDNEYS, "kidneys")]
+    kidneys = [k for k, r in enumerate(regions) if _renal(r)]
     walk[..., kidneys] = walk[..., kidneys[:1]]
     walk[-1] = 0.0
     sd = np.array([noise.relative_sd("drift", r) for r in regions])
@@ -177,7 +183,7 @@ def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str
     for k, region in enumerate(regions):
         weights = pool_weights(region, body.organs, frozenset())
         s, total = made[k], made[k].total_Gy_per_MBq_h
-        noise_draw = kidney_noise if region in (*KIDNEYS, "kidneys") else rng.standard_normal(shape[0])
+        noise_draw = kidney_noise if _renal(region) else rng.standard_normal(shape[0])
         error = np.exp(noise_draw * np.hypot(_mass_log_sd(region, body), s.relative_sd))
         error[-1] = 1.0
         tia[..., k] = np.einsum("p,pcd->dc", weights, organ_tia) * drift[..., k]
@@ -191,11 +197,9 @@ def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str
 
 
 def _quadratic(region: str, body: Body, organ_kill) -> np.ndarray:
-    """Kill integral [draw, cycle] of a region; for the two kidneys together that of the sum, taken as in proportion."""
-    if region != "kidneys":
-        return organ_kill[body.organs.index(region)].T
-    left, right = (np.sqrt(np.maximum(organ_kill[body.organs.index(o)], 0.0)) for o in KIDNEYS)
-    return ((left + right) ** 2).T
+    """Kill integral [draw, cycle] of a region; of several organs together that of the sum, taken as in proportion."""
+    inside = [np.sqrt(np.maximum(organ_kill[body.organs.index(o)], 0.0)) for o in parts(region, body.organs)]
+    return (np.sum(inside, axis=0) ** 2).T
 
 
 def marrow_photons(nuclide: str) -> float:
@@ -203,19 +207,25 @@ def marrow_photons(nuclide: str) -> float:
 
 
 def mass_g(region: str, body: Body) -> float:
-    inside = KIDNEYS if region == "kidneys" else (region,)
-    volume_mL = sum(1000 * body.physiology.volume_L[body.organs.index(o)] for o in inside)
+    volume_mL = sum(1000 * body.physiology.volume_L[body.organs.index(o)] for o in parts(region, body.organs))
     return volume_mL * density_g_per_mL(region)
 
 
 def _is_segmented(region: str, body: Body) -> bool:
-    inside = KIDNEYS if region == "kidneys" else (region,)
-    return all(o in body.physiology.segmented for o in inside)
+    return all(o in body.physiology.segmented for o in parts(region, body.organs))
 
 
 def _mass_log_sd(region: str, body: Body) -> float:
     word = "segmented" if _is_segmented(region, body) else "unsegmented"
     return noise.relative_sd("mass_tumour" if is_tumour(region) else "mass", word)
+
+
+def _divided(regions) -> tuple[str, ...]:
+    text = (
+        "doses of kidney cortex and medulla hold each part's own radiation only, and their uptake is shared as the "
+        "ligand's table says: a scan of whole kidneys does not tell them apart"
+    )
+    return (text,) if any(r in KIDNEY_PARTS for r in regions) else ()
 
 
 def _unsegmented(twin: PatientTwin, regions, body: Body) -> tuple[str, ...]:

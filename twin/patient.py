@@ -9,6 +9,7 @@ import numpy as np
 from calibration.observations import Observations
 from calibration.posterior import Posterior
 from pbpk.administration import Administration
+from pbpk.anatomy import STANDARD, Anatomy
 from pbpk.parameters import Covariates
 
 
@@ -18,7 +19,8 @@ class Study:
 
     `volumes_mL` maps regions to segmented volumes; `truth_Gy` maps (cycle, region) to the known absorbed dose of a
     virtual patient and is empty for real ones; `warnings` are shown in every report; `source` says in words where
-    the data came from.
+    the data came from. `anatomy` divides kidneys or adds small glands; `amino_acids` says whether they were infused
+    with the ligand (None: as its table assumes).
     """
 
     id: str
@@ -31,6 +33,8 @@ class Study:
     warnings: tuple[str, ...] = ()
     source: str = ""
     truth_Gy: dict[tuple[int, str], float] = field(default_factory=dict)
+    anatomy: Anatomy = STANDARD
+    amino_acids: bool | None = None
 
 
 @dataclass(frozen=True)

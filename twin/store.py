@@ -19,14 +19,15 @@ from calibration.observations import FIELDS, Observations
 from calibration.posterior import Posterior
 from dose.errors import InputError, describe
 from pbpk.administration import Administration
+from pbpk.anatomy import Anatomy
 from pbpk.parameters import Covariates
 from twin.patient import LedgerEntry, PatientTwin, Study
 from twin.whole import not_writable, replace_folder, write_whole
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
 
-MIGRATIONS: dict = {}
+MIGRATIONS: dict = {1: lambda words: words | {"format": 2, "study": words["study"] | {"model": {}}}}
 """From version n: a function of the words (dict) that returns the words of version n + 1."""
 
 NUMBERS = ("time_h", "activity_MBq", "sd_MBq", "volume_mL")
@@ -120,6 +121,7 @@ def _words(twin: PatientTwin) -> dict:
         "study": kept
         | {
             "covariates": asdict(study.covariates),
+            "model": asdict(study.anatomy) | {"amino_acids": study.amino_acids},
             "administrations": [asdict(a) for a in study.administrations],
             "observations": {name: list(getattr(study.observations, name)) for name in FIELDS if name not in NUMBERS},
             "volumes_mL": study.volumes_mL,
@@ -144,6 +146,8 @@ def _arrays(twin: PatientTwin):
 def _study(words: dict, arrays) -> Study:
     numbers = {name: arrays[f"observed_{name}"].values for name in NUMBERS}
     covariates = words["covariates"] | {"assumed": tuple(words["covariates"]["assumed"])}
+    model = dict(words["model"])
+    amino_acids = model.pop("amino_acids", None)
     return Study(
         **{name: words[name] for name in ("id", "ligand", "nuclide", "source", "volumes_mL")},
         covariates=Covariates(**covariates),
@@ -151,6 +155,8 @@ def _study(words: dict, arrays) -> Study:
         observations=Observations(**numbers, **{name: tuple(v) for name, v in words["observations"].items()}),
         warnings=tuple(words["warnings"]),
         truth_Gy={(int(cycle), region): dose for cycle, region, dose in words["truth_Gy"]},
+        anatomy=Anatomy(**model),
+        amino_acids=amino_acids,
     )
 
 

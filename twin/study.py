@@ -83,6 +83,8 @@ def _from_tables(toml: Path, file: PatientFile, tracer: str | None) -> Study:
         warnings=(*file.notes, *assumed, *said, *more),
         source=file.source or f"{table.name} and {toml.name}",
         truth_Gy=read_truth(toml.parent / file.truth) if file.truth else {},
+        anatomy=file.model.anatomy,
+        amino_acids=file.model.amino_acids,
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetim
 
 from dose.errors import InputError, describe, nearest
 from dose.units import parse
+from pbpk.anatomy import Anatomy
 
 UNKNOWN = ("", "unknown", "n/a", "na", "none")
 """Words that say that a covariate isn't known."""
@@ -76,6 +77,19 @@ class AdministrationFile(BaseModel):
     start: NaiveDatetime | None = None
 
 
+class ModelFile(BaseModel):
+    """The `[model]` table: what the body is divided into, and whether amino acids are infused with the ligand."""
+
+    model_config = ConfigDict(extra="forbid")
+    kidney_parts: bool = False
+    small_glands: bool = False
+    amino_acids: bool | None = None
+
+    @property
+    def anatomy(self) -> Anatomy:
+        return Anatomy(self.kidney_parts, self.small_glands)
+
+
 class PatientFile(BaseModel):
     """All of `patient.toml`."""
 
@@ -88,6 +102,7 @@ class PatientFile(BaseModel):
     truth: str | None = None
     notes: list[str] = []
     covariates: CovariateFile = CovariateFile()
+    model: ModelFile = ModelFile()
     administrations: list[AdministrationFile] = []
     volumes_mL: dict[str, Annotated[float, Field(gt=0)]] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from twin.patient import Study
@@ -32,11 +33,18 @@ def _toml(study: Study) -> str:
     known = [name for name in COVARIATES if name not in study.covariates.assumed]
     lines += ["", "[covariates]"] + [f"{name} = {_value(getattr(study.covariates, name))}" for name in known]
     lines += ["", "[volumes_mL]"] + [f"{name} = {_value(value)}" for name, value in study.volumes_mL.items()]
+    lines += _model(study)
     for a in study.administrations:
         lines += ["", "[[administrations]]", f"cycle = {a.cycle}", f'tracer = "{a.nuclide}-{a.ligand}"']
         numbers = ("time_h", "activity_MBq", "amount_nmol", "infusion_h")
         lines += [f"{name} = {_value(getattr(a, name))}" for name in numbers]
     return "\n".join(lines) + "\n"
+
+
+def _model(study: Study) -> list[str]:
+    chosen = {name: True for name, yes in asdict(study.anatomy).items() if yes}
+    chosen |= {} if study.amino_acids is None else {"amino_acids": study.amino_acids}
+    return ["", "[model]", *(f"{name} = {json.dumps(value)}" for name, value in chosen.items())] if chosen else []
 
 
 def _value(value) -> str:

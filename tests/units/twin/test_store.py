@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dose.errors import InputError
+from pbpk.anatomy import Anatomy
 from twin import store
 
 
@@ -22,6 +24,22 @@ def test_a_saved_twin_comes_back_the_same(patient, tmp_path):
     for name in store.NUMBERS:
         ours, theirs = getattr(again.study.observations, name), getattr(patient.study.observations, name)
         assert np.array_equal(ours, theirs, equal_nan=True)
+
+
+def test_a_divided_body_comes_back(patient, tmp_path):
+    study = replace(patient.study, anatomy=Anatomy(kidney_parts=True), amino_acids=False)
+    again = store.open(store.save(replace(patient, study=study), tmp_path / "p"))
+    assert (again.study.anatomy, again.study.amino_acids) == (Anatomy(kidney_parts=True), False)
+
+
+def test_a_twin_of_the_first_format_opens(patient, tmp_path):
+    """It had no word of the model's divisions: there was one body only."""
+    folder = store.save(patient, tmp_path / "p")
+    words = json.loads((folder / "twin.json").read_text(encoding="utf-8"))
+    del words["study"]["model"]
+    (folder / "twin.json").write_text(json.dumps(words | {"format": 1}), encoding="utf-8")
+    again = store.open(folder)
+    assert (again.study.anatomy, again.study.amino_acids) == (Anatomy(), None)
 
 
 def test_saving_again_replaces_and_leaves_no_other_file(patient, tmp_path):

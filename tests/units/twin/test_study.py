@@ -9,6 +9,7 @@ import pytest
 
 from dose.errors import InputError
 from dose.nuclides import radionuclide
+from pbpk.anatomy import Anatomy
 from twin.study import read_study, split_tracer
 from twin.study_writing import write_study
 
@@ -50,6 +51,17 @@ def test_writing_and_reading_a_study_changes_nothing(write_study_files, tmp_path
     assert again.covariates == study.covariates
     assert again.administrations == study.administrations
     assert np.array_equal(again.observations.activity_MBq, study.observations.activity_MBq)
+
+
+def test_the_model_table_divides_the_body_and_comes_back(write_study_files, tmp_path):
+    toml = 'tracer = "177Lu-DOTATATE"\n[model]\nkidney_parts = true\nsmall_glands = true\namino_acids = false\n'
+    toml += '[[administrations]]\nactivity_MBq = "7.4 GBq"\n'
+    study = read_study(write_study_files(toml))
+    again = read_study(write_study(study, tmp_path / "again"))
+    for read in (study, again):
+        assert (read.anatomy, read.amino_acids) == (Anatomy(kidney_parts=True, small_glands=True), False)
+    plain = read_study(write_study_files())
+    assert (plain.anatomy, plain.amino_acids) == (Anatomy(), None)
 
 
 def test_suv_becomes_activity_with_weight_and_decay(write_study_files):
