@@ -17,6 +17,7 @@ from calibration.forward import pool_weights
 from calibration.observations import Observations
 from dose.organ import dose_coefficient_Gy_per_MBq_h
 from pbpk.administration import Administration
+from pbpk.anatomy import Anatomy
 from pbpk.parameters import Covariates
 from pbpk.state import LEDGER
 from tests.validate import check
@@ -50,13 +51,14 @@ class Tracer:
         given = (self.activity_MBq, self.amount_nmol, self.infusion_h, self.ligand, self.nuclide)
         course = (Administration(1, 0.0, *given),)
         none, volumes_mL = Observations.empty(), {"tumour_1": 20.0}
-        return body_of(Study("reference", patient, self.ligand, self.nuclide, course, none, volumes_mL))
+        study = Study("reference", patient, self.ligand, self.nuclide, course, none, volumes_mL)
+        return body_of(replace(study, anatomy=Anatomy(small_glands=True)))
 
 
 TRACERS = {
     "177Lu-PSMA-617": Tracer("PSMA-617", "177Lu", 7400.0, 100.0, 0.0),
     "177Lu-DOTATATE": Tracer("DOTATATE", "177Lu", 7400.0, 105.0, 0.5),
-    "68Ga-PSMA-11": Tracer("PSMA-11", "68Ga", 150.0, 3.0, 0.0),
+    "68Ga-PSMA-11": Tracer("PSMA-11", "68Ga", 150.0, 10.0, 0.0),
     "68Ga-DOTATATE": Tracer("DOTATATE", "68Ga", 150.0, 15.0, 0.0),
 }
 

@@ -115,6 +115,7 @@ BANDS = (
         ("spleen", 12.3, 24.7, MAXIMA),
         ("liver", 4.6, 9.1, MAXIMA),
         ("adrenals", 6.9, 13.7, MAXIMA),
+        ("pituitary", 4.9, 9.7, MAXIMA),
         ("parotid", 2.0, 9.1, f"above blood and marrow (2), below the liver: {FORTY}"),
         ("blood", 0.5, 2.0, f"maximum and mean below 2: {FORTY}"),
         ("tumour_1", 12.6, 28.7, "mean SUVmax of lymph node to liver lesions, 120 patients, as the organs above [S]"),
