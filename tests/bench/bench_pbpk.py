@@ -6,6 +6,9 @@ Every peer solves the same patient in the same run: scipy's Radau and diffrax's 
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import time
 from functools import cache
 
@@ -25,7 +28,8 @@ from pbpk.segments import segments
 from pbpk.solve import AUDIT_RTOL, PLANNING_RTOL, freeze, solve, solve_on
 from tests.bench import bench, best_of
 from tests.bench.bench_roadrunner import roadrunner_ms, roadrunner_two_processes_per_s
-from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient
+from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, default_patient, varied
+from tests.runner import REPOSITORY
 
 RADAU = "scipy Radau, rtol 1e-6, Jacobian compiled by JAX, one patient, same run"
 ROADRUNNER = "libRoadRunner CVODE, rtol 1e-6, one patient, same run"
@@ -90,13 +94,8 @@ def planning_roadrunner():
 
 @cache
 def population(count: int):
-    """Patients whose every field but decay and excreted fraction varies."""
-    rng = np.random.default_rng(7)
-    vary = lambda x: np.repeat(x, count, axis=-1) * np.exp(SPREAD * rng.standard_normal((*x.shape[:-1], count)))
-    kin = default_patient()
-    varied = jax.tree.map(lambda x: vary(np.asarray(x)), kin)
-    held = lambda k: (k.decay, k.excreted_fraction)
-    return eqx.tree_at(held, varied, tuple(np.repeat(x, count) for x in held(kin)))
+    """Patients whose every field but decay and fractions varies."""
+    return varied(default_patient(), np.random.default_rng(7), count, SPREAD)
 
 
 def patients_per_s(seg=CYCLE, chunks: int = CHUNKS, **options) -> float:
@@ -121,9 +120,46 @@ def population_single():
     return patients_per_s(single_precision=True), roadrunner_two_processes_per_s()
 
 
-@bench("pbpk/population of 256 chunks over one of 32", unit="rate ratio", peer="flat cost per patient", peer_value=1.0)
+def cohort(first: int, last: int):
+    """Patients first to last of a population of any size, made when they are wanted."""
+    return varied(default_patient(), np.random.default_rng([7, first]), last - first, SPREAD)
+
+
+def streamed(count: int) -> tuple[float, float]:
+    """Patients per second of a population that is never held, and the process's peak memory after it in MB."""
+    begin = time.perf_counter()
+    unsolved = sum(np.count_nonzero(part.status) for part in solve_many(cohort, count, CYCLE))
+    seconds = time.perf_counter() - begin
+    assert not unsolved
+    return count / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+STREAMED = """
+from twin._jax import configure
+configure()
+from tests.bench.bench_pbpk import streamed
+streamed(100)
+print(*streamed(1000), *streamed(100_000))
+"""
+
+
+@cache
+def streamed_in_a_fresh_process() -> list[float]:
+    """Rate and peak memory of 1 000 patients, then of 100 000."""
+    done = subprocess.run([sys.executable, "-c", STREAMED], check=True, capture_output=True, text=True, cwd=REPOSITORY)
+    return [float(x) for x in done.stdout.split()]
+
+
+@bench("pbpk/population of 100 000, two cores", unit="patient-cycles/s", peer="population of 1 000, same run")
 def flat_cost():
-    return patients_per_s(chunks=256) / patients_per_s()
+    small, _, large, _ = streamed_in_a_fresh_process()
+    return large, small
+
+
+@bench("pbpk/peak memory of 100 000 patients", unit="MB", peer="of 1 000 patients, same process before")
+def flat_memory():
+    _, small, _, large = streamed_in_a_fresh_process()
+    return large, small
 
 
 VMAPPED = 10

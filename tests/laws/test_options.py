@@ -11,38 +11,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
 from dose.errors import InputError
-from dose.nuclides import radionuclide
 from pbpk.anatomy import CORTEX, KIDNEYS, MEDULLA, Anatomy, parts
 from pbpk.forms import FORMS, Drive
 from pbpk.kinetics import rates
-from pbpk.parameters import Covariates, ligand
-from pbpk.reactions import NAME, network
-from pbpk.scaling import kinetics, physiology
+from pbpk.scaling import physiology
 from pbpk.solve import freeze, solve, solve_on
 from pbpk.state import LEDGER
+from tests.reference.reference_options import PATIENT, explicit_albumin, made, tia
 from tests.reference.reference_pbpk import WEEKS_6_MIN, bolus, every_option, flat
 
 KIN = every_option()
 TOTAL, HOT = 100.0, 10.0
 TIMES_MIN = (10.0, 60.0, 240.0, 1440.0, 10080.0)
 COURSE = bolus(TOTAL, HOT, TIMES_MIN, WEEKS_6_MIN)
-PATIENT = Covariates.of()
 
 
-def made(name="PSMA-617", anatomy=Anatomy(), values=None, **options):  # noqa: B008
-    drug = ligand(name).with_values("changed", values) if values else ligand(name)
-    body = physiology(PATIENT, drug.target, {"tumour_1": 20.0}, anatomy)
-    return kinetics(body, PATIENT, drug, radionuclide("177Lu"), {}, **options)
-
-
-def tia(kin, seg=COURSE):
-    """Time-integrated amount of each organ at the end, nmol min."""
-    found = solve(kin, seg, bed=False)
-    assert not found.failed
-    return dict(zip(kin.organs, np.asarray(found.integrals.organ)[-1, :, 0], strict=True))
+def tia_of(kin):
+    return tia(kin, COURSE)
 
 
 def released(kin):
@@ -110,7 +97,7 @@ def test_cortex_and_medulla_have_what_the_kidney_has():
 
 def test_a_divided_kidney_takes_up_nearly_what_the_whole_one_does():
     """To 5 %: the parts see the same plasma, but the medulla's ligand comes with the flow, not with the filtrate."""
-    whole, divided = tia(made()), tia(made(anatomy=Anatomy(kidney_parts=True)))
+    whole, divided = tia_of(made()), tia_of(made(anatomy=Anatomy(kidney_parts=True)))
     ours = sum(divided[o] for o in parts("kidneys", tuple(divided)))
     assert ours == pytest.approx(sum(whole[o] for o in KIDNEYS), rel=0.05)
     for organ in ("liver", "spleen", "parotid", "tumour_1", "red_marrow"):
@@ -127,7 +114,7 @@ def test_measured_kidneys_are_divided_by_volume():
 
 @pytest.mark.parametrize(("name", "gland"), [("PSMA-617", "sublingual"), ("DOTATATE", "pituitary")])
 def test_small_glands_take_up_ligand_and_leave_the_others_theirs(name, gland):
-    without, with_glands = tia(made(name)), tia(made(name, Anatomy(small_glands=True)))
+    without, with_glands = tia_of(made(name)), tia_of(made(name, Anatomy(small_glands=True)))
     assert set(with_glands) == set(without) | {gland}
     muscle = with_glands["muscle"] / 29.0
     volume_L = {"sublingual": 0.0074, "pituitary": 0.0006}[gland]
@@ -151,7 +138,7 @@ def test_ligand_that_all_returns_is_never_released():
 
 
 def test_returning_ligand_stays_longer_in_every_organ_that_binds_it():
-    totals = [tia(made(values={("returned_fraction", "default"): x})) for x in (0.0, 0.3, 0.6)]
+    totals = [tia_of(made(values={("returned_fraction", "default"): x})) for x in (0.0, 0.3, 0.6)]
     for organ in ("kidney_left", "tumour_1", "parotid", "liver"):
         none, some, more = (t[organ] for t in totals)
         assert none < some < more, organ
@@ -170,55 +157,6 @@ def test_bile_is_the_stated_part_of_what_the_liver_lets_go():
 # albumin: the explicit reaction, free and bound ligand as pools of their own, tends to the equilibrium
 
 
-def valued(formula, values):
-    """A formula of the reaction network, which is made of names, numbers and + - * /."""
-    return eval(formula, {}, values)  # noqa: S307
-
-
-def explicit_albumin(kin, free_fraction, k_off_per_min, minutes):
-    """Organ TIA (nmol min) when each plasma pool has a twin on albumin that flows along and exchanges with it.
-
-    Made from the reactions that the SBML export writes, as text: it shares no equation with the solver.
-    """
-    net = network(eqx.tree_at(lambda k: (k.unbound_fraction, k.decay), kin, (jnp.ones(1), jnp.ones(1) * 1e-300)))
-    plasma = [p for p in net.pools if p.endswith("_vascular") or p in ("venous", "arterial")]
-    twin = {p: f"{p}_albumin" for p in plasma}
-    rows = [(r.source, r.target, r.rate) for r in net.reactions]
-    rows += [(twin[s], twin[t], rate) for s, t, rate in rows if s in twin and t in twin]
-    rows += [(p, twin[p], "to_albumin") for p in plasma] + [(twin[p], p, "from_albumin") for p in plasma]
-    leak = [o for o, x in zip(kin.organs, np.asarray(kin.albumin_permeability)[:, 0], strict=True) if x > 0]
-    values = {name: value for name, (value, _) in net.parameters.items()} | net.volumes_L
-    values |= {f"{o}_albumin_permeability": float(kin.albumin_permeability[kin.organs.index(o), 0]) for o in leak}
-    rows += [(f"{o}_vascular_albumin", f"{o}_interstitial", f"{o}_albumin_permeability / {o}_vascular") for o in leak]
-    values |= {"to_albumin": k_off_per_min * (1 / free_fraction - 1), "from_albumin": k_off_per_min}
-    pools = sorted({p for s, t, _ in rows for p in (s, t)})
-    at = {p: k for k, p in enumerate(pools)}
-    rules = {name: formula.replace("1 dimensionless", "1") for name, (formula, _) in net.rules.items()}
-    fixed = {n: f for n, f in rules.items() if not n.endswith("_free_receptors")}
-    for _ in fixed:
-        values |= {n: valued(f, values) for n, f in fixed.items() if set(NAME.findall(f)) <= set(values)}
-    free = {n: (values[n.replace("_free_", "_")], at[n.replace("_free_receptors", "_bound")])
-            for n in rules if n.endswith("_free_receptors")}  # fmt: skip
-    source, target = (np.array([at[row[k]] for row in rows]) for k in (0, 1))
-    site = [next((n for n in NAME.findall(rate) if n in free), None) for *_, rate in rows]
-    rate = np.array([valued(row[2], values | dict.fromkeys(free, 1.0)) for row in rows])
-    binds = np.array([s is not None for s in site])
-    capacity, bound = (np.array([free[s][k] if s else 0 for s in site]) for k in (0, 1))
-
-    def derivative(_, y):
-        flow = rate * y[source] * np.where(binds, capacity - y[bound], 1.0)
-        change = np.zeros(len(pools))
-        np.add.at(change, target, flow)
-        np.add.at(change, source, -flow)
-        return np.concatenate([change, y[: len(pools)]])
-
-    start = np.zeros(2 * len(pools))
-    start[at["venous"]], start[at[twin["venous"]]] = TOTAL * free_fraction, TOTAL * (1 - free_fraction)
-    end = solve_ivp(derivative, (0, minutes), start, method="BDF", rtol=1e-7, atol=1e-9).y[len(pools) :, -1]
-    inside = {o: [*net.regions[o], f"{o}_vascular_albumin"] for o in kin.organs}
-    return {o: sum(end[at[p]] for p in names) for o, names in inside.items()}
-
-
 @cache
 def on_albumin():
     return made(values={("KD_albumin", ""): 1e5, ("kPS_albumin", "tumour"): 0.02})
@@ -231,7 +169,7 @@ def test_fast_albumin_is_the_equilibrium_that_the_model_takes():
     ours = tia(eqx.tree_at(lambda k: k.decay, kin, kin.decay * 1e-9), bolus(TOTAL, TOTAL, (), minutes))
     errors = []
     for k_off in (30.0, 300.0):
-        theirs = explicit_albumin(kin, free, k_off, minutes)
+        theirs = explicit_albumin(kin, TOTAL, k_off, minutes)
         errors.append(max(abs(ours[o] / theirs[o] - 1) for o in ("kidney_left", "tumour_1", "parotid", "muscle")))
     assert errors[1] < 2e-3
     assert errors[1] < 0.2 * errors[0]
@@ -251,8 +189,8 @@ def test_albumin_keeps_ligand_in_plasma():
 
 def test_without_amino_acids_the_kidney_dose_is_what_the_label_says():
     """Lutathera: the kidney dose is lower by 47 % (34 to 59 %) with amino acids; the table's values hold with them."""
-    with_them, without = tia(made("DOTATATE")), tia(made("DOTATATE", amino_acids=False))
-    assert tia(made("DOTATATE", amino_acids=True)) == with_them
+    with_them, without = tia_of(made("DOTATATE")), tia_of(made("DOTATATE", amino_acids=False))
+    assert tia_of(made("DOTATATE", amino_acids=True)) == with_them
     reduction = 1 - with_them["kidney_left"] / without["kidney_left"]
     assert 0.34 <= reduction <= 0.59
     assert without["tumour_1"] == pytest.approx(with_them["tumour_1"], rel=0.05)

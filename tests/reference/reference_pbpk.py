@@ -10,11 +10,14 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dose.nuclides import radionuclide
 from pbpk.anatomy import Anatomy
+from pbpk.check import FRACTIONS
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, ligand
 from pbpk.scaling import kinetics, physiology
@@ -49,6 +52,14 @@ def every_option() -> Kinetics:
     )  # fmt: skip
     body = physiology(patient, drug.target, {"tumour_1": 20.0}, Anatomy(kidney_parts=True, small_glands=True))
     return kinetics(body, patient, drug, radionuclide("177Lu"), {})
+
+
+def varied(kin: Kinetics, rng, count: int, log_sd: float) -> Kinetics:
+    """`count` patients whose every field but decay and fractions is multiplied by a log-normal number of its own."""
+    spread = lambda x: np.repeat(x, count, axis=-1) * np.exp(log_sd * rng.standard_normal((*x.shape[:-1], count)))
+    many = jax.tree.map(lambda x: spread(np.asarray(x)), kin)
+    held = lambda k: [getattr(k, name) for name in (*FRACTIONS, "unbound_fraction", "decay")]
+    return eqx.tree_at(held, many, [np.repeat(np.asarray(x), count, axis=-1) for x in held(kin)])
 
 
 def bolus(total_nmol=100.0, hot_nmol=10.0, ask_min=(), end_min=1440.0) -> Segments:

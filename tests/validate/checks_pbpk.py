@@ -12,7 +12,7 @@ from pbpk.anatomy import KIDNEYS
 from pbpk.batch import solve_many, together
 from pbpk.forms import FORMS, BothSpecies
 from pbpk.solve import freeze, solve, solve_on
-from tests.reference.reference_pbpk import CASES, WEEKS_6_MIN, bolus, default_patient, errors, flat, load
+from tests.reference.reference_pbpk import CASES, WEEKS_6_MIN, bolus, default_patient, errors, flat, load, varied
 from tests.validate import check, shared
 
 TIMES_MIN = (10.0, 60.0, 240.0, 1440.0, 10080.0)
@@ -96,12 +96,7 @@ PATIENTS, SPREAD, TIA = 240, 0.2, 1e-5
 )
 def population_error():
     """Every organ and patient of a cohort in which every field varies, at the planning tolerance."""
-    rng = np.random.default_rng(11)
-    vary = lambda x: np.repeat(x, PATIENTS, axis=-1) * np.exp(SPREAD * rng.standard_normal((*x.shape[:-1], PATIENTS)))
-    kin = default_patient()
-    held = lambda k: (k.decay, k.excreted_fraction)
-    many = jax.tree.map(lambda x: vary(np.asarray(x)), kin)
-    many = eqx.tree_at(held, many, tuple(np.repeat(x, PATIENTS) for x in held(kin)))
+    many = varied(default_patient(), np.random.default_rng(11), PATIENTS, SPREAD)
     seg = bolus(100.0, HOT, (), WEEKS_6_MIN)
     ours = together(solve_many(many, PATIENTS, seg)).organ
     exact = together(solve_many(many, PATIENTS, seg, rtol=1e-10)).organ
