@@ -41,7 +41,7 @@ class AmountMap(eqx.Module):
     """Chebyshev coefficients of log phi and log kill over log amount, [node, pool]; `error` of each pool's TIA.
 
     `error` is the largest relative difference from solves between the nodes, [pool]; `left_over` the largest part of
-    the ligand that is still in the body `interval_h` after it was given.
+    the ligand that is still in the body `interval_h` after it was given. `pbpk.schedules` falls back to direct solves.
     """
 
     tia: Float[Array, "node pool"]
@@ -51,6 +51,7 @@ class AmountMap(eqx.Module):
     high_nmol: float
     left_over: float
     interval_h: float
+    infusion_min: float
     organs: tuple[str, ...] = eqx.field(static=True)
 
     def __call__(self, activity_MBq, amount_nmol) -> Integrated:
@@ -109,6 +110,7 @@ def amount_map(
         high_nmol=float(high_nmol),
         left_over=float(np.max(left)),
         interval_h=float(interval_h),
+        infusion_min=float(infusion_min),
         organs=kin.organs,
     )
 

@@ -1,5 +1,6 @@
 """Maps over the ligand amount against direct solves of the same schedules."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from dose.errors import InputError
 from pbpk.amount_map import amount_map
+from pbpk.schedules import integrated
 from pbpk.solve import segments, solve
 from tests.reference.reference_pbpk import WEEKS_6_MIN, default_patient
 
@@ -85,3 +87,61 @@ def test_an_amount_outside_is_not_a_number(made):
 def test_a_range_that_is_none_is_refused(low, high):
     with pytest.raises(InputError, match="0 < low < high"):
         amount_map(KIN, low, high)
+
+
+# Schedules: the map where cycles do not touch, direct solves where they do
+
+SIX_WEEKS_H = 6 * 7 * 24.0
+STARTS_H = SIX_WEEKS_H * np.arange(3)
+
+
+def test_cycles_apart_are_read_from_the_map(made):
+    found, how = integrated(KIN, made, GIVEN_MBQ, GIVEN_NMOL, STARTS_H)
+    assert how == "amount map"
+    np.testing.assert_array_equal(found.tia_MBq_h, made(GIVEN_MBQ, GIVEN_NMOL).tia_MBq_h)
+
+
+def test_cycles_that_touch_are_solved_together(made):
+    """A week apart: the same course in one solve. The map, which knows nothing of the interval, is off."""
+    start_h = 7 * 24.0 * np.arange(3)
+    found, how = integrated(KIN, made, GIVEN_MBQ, GIVEN_NMOL, start_h)
+    assert how.startswith("solved directly: cycles closer than 1008 h")
+    seg = segments(60 * start_h, np.zeros(3), GIVEN_NMOL, GIVEN_MBQ / MBQ_PER_NMOL, (), 60 * start_h[-1] + 4e5)
+    whole = solve(KIN, seg).integrals
+    tia = np.concatenate([whole.organ, whole.blood], axis=1)[..., 0] * MBQ_PER_NMOL / 60
+    np.testing.assert_allclose(found.tia_MBq_h, np.diff(tia, axis=0, prepend=0), rtol=1e-5)
+    assert np.abs(np.asarray(found.tia_MBq_h) / np.asarray(made(GIVEN_MBQ, GIVEN_NMOL).tia_MBq_h) - 1).max() > 0.05
+
+
+def test_a_direct_solve_of_cycles_apart_is_the_map(made):
+    found, how = integrated(KIN, made, GIVEN_MBQ, GIVEN_NMOL, STARTS_H, touch=1e-9)
+    assert how.endswith("of the next amount still in the body")
+    map_says = made(GIVEN_MBQ, GIVEN_NMOL)
+    np.testing.assert_allclose(found.tia_MBq_h, map_says.tia_MBq_h, rtol=1e-4)
+    np.testing.assert_allclose(found.kill_MBq2_h2, map_says.kill_MBq2_h2, rtol=1e-4)
+
+
+def test_kinetics_of_each_cycle_and_amounts_outside_are_solved(made):
+    drifted = [eqx.tree_at(lambda k: k.receptors, KIN, KIN.receptors * 0.8**c) for c in range(3)]
+    changing, how = integrated(drifted, made, GIVEN_MBQ, GIVEN_NMOL, STARTS_H)
+    assert how == "solved directly: kinetics that change"
+    fixed = made(GIVEN_MBQ, GIVEN_NMOL).tia_MBq_h
+    tumour = KIN.organs.index("tumour_1")
+    ratio = np.asarray(changing.tia_MBq_h / fixed)[:, tumour]
+    assert ratio[0] == pytest.approx(1, abs=1e-4)
+    assert ratio[0] > ratio[1] > ratio[2]
+    _, how = integrated(KIN, made, [7400.0], [300.0], [0.0])
+    assert how == "solved directly: an amount outside 25 to 200 nmol"
+
+
+@pytest.mark.parametrize(
+    ("says", "schedule"),
+    {
+        "one of each": ([7400.0], [90.0, 90.0], [0.0, 1008.0]),
+        "hours that increase": ([7400.0, 7400.0], [90.0, 90.0], [1008.0, 0.0]),
+        "amounts above zero": ([7400.0], [0.0], [0.0]),
+    }.items(),
+)
+def test_an_impossible_schedule_is_refused(made, says, schedule):
+    with pytest.raises(InputError, match=says):
+        integrated(KIN, made, *schedule)

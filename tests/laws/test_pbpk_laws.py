@@ -327,6 +327,19 @@ def test_the_adjoint_of_a_batch_is_that_of_each_patient(rng):
     np.testing.assert_allclose(together, np.stack([alone(s) for s in shifts.T], axis=1), rtol=0, atol=1e-12)
 
 
+def test_vmap_of_either_mode_is_a_loop(rng):
+    grid = freeze(KIN, ONE_BOLUS)
+    on_grid = lambda theta, adjoint: log_tia(solve_on(with_logs(theta), grid, bed=False, adjoint=adjoint))[1, 0]
+    thetas = jnp.asarray(-0.1 * rng.random((3, len(PARAMETERS))))  # no excreted fraction above 1
+    forward = jax.jit(jax.jacfwd(lambda theta: on_grid(theta, False)))
+    reverse = jax.jit(jax.grad(lambda theta: on_grid(theta, True)))
+    for derivative in (forward, reverse):
+        together = np.asarray(jax.jit(jax.vmap(derivative))(thetas))
+        alone = np.stack([np.asarray(derivative(theta)) for theta in thetas])
+        assert np.max(np.abs(together - alone)) <= 1e-12 * np.max(np.abs(alone))
+        assert np.max(np.abs(together[0] - together[1])) > 1e-3
+
+
 def test_the_frozen_grid_is_the_adaptive_solution():
     seg = bolus(TOTAL, HOT, (60.0,), 1440.0)
     ours, adaptive = (everything(flat(s)) for s in (solve_on(KIN, freeze(KIN, seg)), solve(KIN, seg)))
