@@ -26,6 +26,7 @@ def test_the_page_states_its_numbers(page):
     assert page["found"].form == "one profile"
     assert page["kin"].layout.rows == 71
     assert page["error"] < 1e-6
+    assert page["how"].startswith("solved directly: cycles closer")
     assert page["left_over"] == pytest.approx(6e-5, rel=0.1)
 
 
