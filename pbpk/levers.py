@@ -17,7 +17,7 @@ from dose.errors import InputError, describe, nearest
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Ligand
 
-SIZE = ("plasma_flow", "vascular", "interstitial", "permeability", "receptors")
+SIZE = ("plasma_flow", "vascular", "interstitial", "permeability", "albumin_permeability", "receptors")
 """Fields of `Kinetics` that grow with the volume of an organ at fixed perfusion, spaces and receptor density."""
 FIELD = {
     "phi": ("filtration", "plasma filtration"),
