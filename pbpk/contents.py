@@ -37,6 +37,8 @@ LEFT_BY = np.array([LEDGER.index("urine"), LEDGER.index("bile")])
 """Rows of the ledger that fill bladder and gut; what cells release otherwise is not followed."""
 FIRST_MIN, GROWTH = 0.5, 1.15
 """Recommended times: the first after a dose or the end of an infusion, and the ratio of each to the one before."""
+NONSENSE = 1e-3
+"""Part of what was excreted by which contents may be negative, or more, before the solve knows too few times."""
 
 
 class Contents(eqx.Module):
@@ -87,8 +89,13 @@ def contents(
     left out. `start` is what the solve began with; contents begin empty. Differentiable in `solution` and `kin`.
 
     Raises:
-        InputError: times outside the solve, a transit that is not four rates above zero, or a nuclide without decay.
+        InputError: times outside the solve, a transit that is not four rates above zero, a nuclide without decay,
+            segments that are not the solution's, or a solve at too few times to tell contents that can be (not seen
+            where arrays are traced).
     """
+    if len(seg.length_min) != len(solution.y):
+        found, expected = f"{len(seg.length_min)} segments", f"the {len(solution.y)} of the solution"
+        raise InputError(describe("seg", found, expected, "pass the segments that were solved"))
     edges = np.append(0.0, seg.end_min)
     asked = edges[1:] if ask_min is None else np.atleast_1d(np.asarray(ask_min, float))
     transit = gut_transit_per_d() if transit_per_d is None else np.asarray(transit_per_d, float)
@@ -99,6 +106,8 @@ def contents(
     traced = any(isinstance(x, Tracer) for x in jax.tree.leaves((solution, kin, start)))
     run = _by_route if traced else compiled(_by_route)
     fields = run(solution, kin, start, np.diff(edges), (bladder, gut))
+    if not traced:
+        _check_possible(fields, np.asarray(solution.integrals.ledger)[-1, LEFT_BY])
     return Contents(jnp.asarray(asked), **fields)
 
 
@@ -113,6 +122,17 @@ def _check(kin: Kinetics, end_min: float, asked: np.ndarray, transit: np.ndarray
         )
     if not isinstance(kin.decay, Tracer) and not np.all(np.asarray(kin.decay) > 0):
         raise InputError(describe("decay", "a nuclide that does not decay", "a rate above zero", "check the nuclide"))
+
+
+def _check_possible(fields: dict[str, Array], left) -> None:
+    """Refuse contents below zero or above what was excreted, [route, patient]: the rate was known at too few times."""
+    excreted = np.asarray(fields["excreted_nmol"])
+    held = np.stack([part.min(axis=1) for part in np.split(np.asarray(fields["amount_nmol"]), [1], axis=1)], axis=1)
+    worst = np.maximum(np.maximum(-held, -excreted), excreted - left)
+    if np.any(worst > NONSENSE * np.max(left, axis=0)):
+        do = "solve with excretion_times_min(start, duration, end) among the times asked of pbpk.solve.segments"
+        expected = "between none and all that was excreted"
+        raise InputError(describe("contents", "less than nothing, or more than was excreted", expected, do))
 
 
 def _administrations_min(seg: Segments) -> np.ndarray:

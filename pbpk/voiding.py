@@ -62,7 +62,8 @@ class Voiding:
     up, a void due in between waits for the morning; `clock_h` is the time of day at time 0.
 
     Raises:
-        InputError: an interval or first void not above zero, a residual outside 0 to 1, hours outside 0 to 24.
+        InputError: an interval or first void not above zero, a first void without an interval, a residual outside 0 to
+            1, hours outside 0 to 24 or not two.
     """
 
     interval_h: float
@@ -73,9 +74,13 @@ class Voiding:
     rate_per_min: ClassVar[float] = 0.0
 
     def __post_init__(self):
-        for name in ("interval_h", "first_h"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "hours above zero")
+        first, never = self.first_void_h, math.isinf(self.interval_h)
+        _require(self.interval_h > 0, "interval_h", self.interval_h, "hours above zero")
+        expected = "None where no void is to come" if never else "hours above zero"
+        _require(first is None or (0 < first < math.inf and not never), "first_void_h", first, expected)
         _require(0 <= self.residual_fraction < 1, "residual_fraction", self.residual_fraction, "0 to below 1")
+        two = self.night_h is None or len(self.night_h) == 2
+        _require(two, "night_h", self.night_h, "two hours of the day: to bed, up")
         hours = (*(self.night_h or ()), self.clock_h)
         _require(all(0 <= h < 24 for h in hours), "night_h, clock_h", hours, "hours of the day, 0 to below 24")
 

@@ -73,10 +73,13 @@ def test_mean_volume_is_half_of_what_an_interval_brings_and_more_with_a_residual
     [
         (lambda: Voiding(0.0), "interval_h"),
         (lambda: Voiding(math.nan), "interval_h"),
-        (lambda: Voiding(4.0, first_void_h=-1.0), "first_h"),
+        (lambda: Voiding(4.0, first_void_h=-1.0), "first_void_h"),
+        (lambda: Voiding(4.0, first_void_h=math.inf), "first_void_h"),
+        (lambda: Voiding(math.inf, first_void_h=1.0), "first_void_h"),
         (lambda: Voiding(4.0, residual_fraction=1.0), "residual_fraction"),
         (lambda: Voiding(4.0, residual_fraction=-0.1), "residual_fraction"),
         (lambda: Voiding(4.0, night_h=(22.0, 25.0)), "night_h"),
+        (lambda: Voiding(4.0, night_h=(22.0,)), "night_h"),  # pyright: ignore[reportArgumentType]
         (lambda: FirstOrderVoiding(0.0), "rate_per_d"),
         (lambda: FirstOrderVoiding(math.inf), "rate_per_d"),
         (lambda: gut_transit_per_d("mail"), "male"),
@@ -130,6 +133,22 @@ def test_activity_and_tia_are_amount_and_integral():
 def test_a_call_that_makes_no_sense_is_refused(options, field):
     with pytest.raises(InputError, match=field):
         held(Voiding(4.0), **options)
+
+
+@pytest.mark.parametrize("asked", [(), (1440.0,)])
+def test_contents_that_would_be_negative_or_more_than_was_given_are_refused(asked):
+    """A solve that knows only the infusion's end, a day and the end gave a negative bladder or 4700 times the dose."""
+    end_min = 22 * math.log(2) / float(KIN.decay[0])
+    sparse = segments([0.0], [30.0], [100.0], [10.0], asked, end_min)
+    with pytest.raises(InputError, match="excretion_times_min"):
+        held(Voiding(4.0), sparse, ask_min=[60.0, 240.0, 1000.0])
+    dense = segments([0.0], [30.0], [100.0], [10.0], excretion_times_min(0.0, 30.0, end_min), end_min)
+    assert jnp.all(held(Voiding(4.0), dense, ask_min=[60.0, 240.0, 1000.0]).excreted_nmol < 10.0)
+
+
+def test_segments_that_are_not_the_solutions_are_refused():
+    with pytest.raises(InputError, match="seg"):
+        contents(solve(KIN, SEG, rtol=1e-4, bed=False), KIN, bolus(100.0, 10.0, [60.0], 1440.0), Voiding(4.0))
 
 
 def test_recommended_times_begin_after_each_dose_and_end_of_infusion():
