@@ -8,7 +8,7 @@ correlated a priori, so that one kidney's scan informs the other (calibration/da
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import equinox as eqx
@@ -21,6 +21,7 @@ from pbpk import levers
 from pbpk.anatomy import kind_of
 from pbpk.kinetics import Kinetics
 from pbpk.parameters import Covariates, Ligand, Value
+from pbpk.scaling import sites_nmol_L
 
 GLANDS = ("parotid", "submandibular", "sublingual", "lacrimal")
 FIELD = {"filtration": "filtration"} | {kind: field for kind, (field, _) in levers.FIELD.items() if kind != "phi"}
@@ -59,11 +60,11 @@ def _group(organ: str) -> str:
     return "tumours" if is_tumour(organ) else ""
 
 
-def prior(drug: Ligand, organs: tuple[str, ...], patient: Covariates) -> Prior:
+def prior(drug: Ligand, organs: tuple[str, ...], patient: Covariates, amino_acids: bool | None = None) -> Prior:
     """The prior over every dose-relevant parameter of a patient whose model has these organs."""
     rows = [("filtration", "", _filtration(drug, patient)), ("protein_binding", "", drug.rows["protein_binding", ""])]
     for organ in organs:
-        rows += [(kind, organ, value) for kind, value in _organ_values(drug, organ) if value.cv > 0]
+        rows += [(kind, organ, value) for kind, value in _organ_values(drug, organ, amino_acids) if value.cv > 0]
     log_sd = np.array([value.log_sd for _, _, value in rows])
     keys = [(kind, organ) for kind, organ, _ in rows]
     correlation = np.array([[_correlated(a, b) for b in keys] for a in keys])
@@ -83,11 +84,11 @@ def _filtration(drug: Ligand, patient: Covariates) -> Value:
     return Value(patient.gfr_mL_min / 1000 * phi.value, cv, "L/min", phi.source_id)
 
 
-def _organ_values(drug: Ligand, organ: str) -> Iterator[tuple[str, Value]]:
+def _organ_values(drug: Ligand, organ: str, amino_acids: bool | None) -> Iterator[tuple[str, Value]]:
     density, uptake = drug.get("receptor_density", organ), drug.get("nonsaturable_uptake", organ)
     release, internalisation = drug.get("release", organ), drug.get("internalisation", organ)
     if density:
-        yield "receptor_density", density
+        yield "receptor_density", replace(density, value=sites_nmol_L(drug, organ, amino_acids))
     if uptake:
         yield "nonsaturable_uptake", uptake
     if release and (density or uptake):

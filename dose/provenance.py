@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -46,6 +48,18 @@ def load_table(package: str, filename: str) -> list[dict[str, str]]:
         InputError: a row without unit or source_id.
     """
     return [dict(row) for row in _rows(package, filename)]
+
+
+@cache
+def numbers_of(package: str, filename: str) -> str:
+    """A fingerprint of a table's numbers (columns `value`, `cv`, `basis`), by which results made with others are known.
+
+    Sources and words may change without changing it.
+    """
+    kept = [[row.get(column, "") for column in ("value", "cv", "basis")] for row in load_table(package, filename)]
+    names = [[v for k, v in row.items() if k in ("ligand", "parameter", "organ", "quantity")] for row in
+             load_table(package, filename)]  # fmt: skip
+    return hashlib.sha256(json.dumps([names, kept]).encode()).hexdigest()[:12]
 
 
 @cache

@@ -21,6 +21,8 @@ from dose.regions import is_tumour, region
 
 TISSUE_OF = {
     "kidneys": "kidney", "kidney_left": "kidney", "kidney_right": "kidney", "red_marrow": "red_marrow",
+    "kidney_cortex_left": "kidney", "kidney_cortex_right": "kidney", "kidney_medulla_left": "kidney",
+    "kidney_medulla_right": "kidney", "sublingual": "salivary",
     "liver": "liver",
     "salivary": "salivary", "parotid": "salivary", "parotid_left": "salivary", "parotid_right": "salivary",
     "submandibular": "salivary", "submandibular_left": "salivary", "submandibular_right": "salivary",

@@ -19,13 +19,12 @@ from jaxtyping import Array, Float
 from numpy.polynomial import chebyshev
 
 from dose.errors import InputError, describe
+from pbpk.course import HALF_LIVES_TO_THE_END
 from pbpk.kinetics import Kinetics
 from pbpk.solve import AUDIT_RTOL, segments, solve
 
 NODES = 16
 """Error near 1e-7 over 30 to 200 nmol and 5e-5 over 10 to 400 nmol for PSMA-617, largest in the smallest gland."""
-HALF_LIVES = 40
-"""The integrals are taken to this many half-lives: 1e-12 of the activity is left."""
 HOT_FRACTION = 1e-3
 """Labelled part of the ligand in the solves; the result per hot amount does not depend on it."""
 
@@ -125,7 +124,7 @@ def _check(kin: Kinetics, low_nmol, high_nmol) -> None:
 
 def _solved(kin: Kinetics, amount, infusion_min, interval_h, rtol):
     """TIA and kill per MBq and MBq^2 (h, h^2) [amount, pool], and the part of the ligand left after the interval."""
-    end = max(HALF_LIVES * np.log(2) / float(kin.decay[0]), 60 * interval_h)
+    end = max(HALF_LIVES_TO_THE_END * np.log(2) / float(kin.decay[0]), 60 * interval_h)
     hot = HOT_FRACTION * amount
     seg = segments([0.0], [infusion_min], amount[None], hot[None], [60 * interval_h], end)
     many = jax.tree.map(lambda x: jnp.repeat(x, len(amount), axis=-1), kin)

@@ -46,9 +46,9 @@ def parts(region: str, organs: tuple[str, ...]) -> tuple[str, ...]:
     """
     if region in organs:
         return (region,)
-    whole, _, side = region.partition("_")
-    if whole not in ("kidney", "kidneys") or side not in ("", "left", "right"):
+    if region not in (*KIDNEYS, "kidneys"):
         return ()
+    side = region.removeprefix("kidney_") if region in KIDNEYS else ""
     return tuple(o for o in organs if o.startswith("kidney_") and o.endswith(side))
 
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.check import impossible
 from pbpk.kinetics import Kinetics
 from pbpk.solve import PLANNING_RTOL, Segments, form_of, solve
 
@@ -29,6 +30,7 @@ class Status(IntEnum):
     OK = 0
     STEP_LIMIT = 1
     NOT_FINITE = 2
+    IMPOSSIBLE = 3
 
 
 class Part(NamedTuple):
@@ -107,7 +109,14 @@ def _chunk(kin: Kinetics, first: int, seg, size: int, rtol, bed, single) -> Part
     if np.any(found.status[:count] != Status.OK) and size > 1:
         alone = [_solved(_lanes(kin, [k]), seg, rtol, bed, single, form) for k in range(count)]
         found = together(iter(alone))
-    return Part(first, *(x[..., :count] for x in found[1:]))
+    return _without_impossible(Part(first, *(x[..., :count] for x in found[1:])), kin)
+
+
+def _without_impossible(part: Part, kin: Kinetics) -> Part:
+    """Patients whose fractions lie outside 0 to 1, or whose rates are negative, are marked and lose their numbers."""
+    bad = impossible(kin)
+    hidden = [np.where(bad, np.nan, x) for x in part[1:-1]]
+    return Part(part.first, *hidden, np.where(bad, Status.IMPOSSIBLE, part.status))
 
 
 @eqx.filter_jit

@@ -49,12 +49,25 @@ def checked(kin: Kinetics) -> Kinetics:
     return kin
 
 
+def impossible(kin: Kinetics) -> np.ndarray:
+    """Patients [patient] that have a fraction outside 0 to 1, or a volume, flow or rate below zero or not finite."""
+    bad = np.zeros(kin.patients, bool)
+    for name in (*FRACTIONS, "unbound_fraction", *ABOVE_ZERO, *NOT_NEGATIVE):
+        value = np.atleast_2d(np.asarray(getattr(kin, name)))
+        bad |= np.any(~np.isfinite(value) | (value < 0) | (name.endswith("_fraction") & (value > 1)), axis=0)
+    return bad
+
+
 def _require_in_place(kin: Kinetics) -> None:
     outside = np.ones(len(kin.organs), bool)
     outside[kin.layout.binding] = False
     for name in BINDING_ONLY:
         value = np.asarray(getattr(kin, name))
         _require((value == 0) | ~outside[:, None], value, name, kin, "zero in organs after the binding ones (layout)")
+    leak = np.asarray(kin.albumin_permeability)
+    permeable = (np.asarray(kin.permeability) > 0) & (np.asarray(kin.filtration) == 0)
+    expected = "zero where free ligand does not pass (brain, kidneys): give kPS_albumin by organ"
+    _require((leak == 0) | permeable, leak, "albumin_permeability", kin, expected)
     outside[:] = True
     outside[kin.layout.kidney] = False
     filtration = np.asarray(kin.filtration)

@@ -101,6 +101,9 @@ def check(kin: Kinetics, levers: Sequence[Lever]) -> None:
     for lever in levers:
         for name in lever.fields:
             known(f"lever {lever.name!r}: fields", name, arrays)
+            if name.endswith("_fraction"):
+                do = "change the ligand (Ligand.with_values), or solve with the fraction itself changed"
+                raise InputError(describe(f"lever {lever.name!r}: fields", name, "a field that has no upper limit", do))
             if lever.organs and getattr(kin, name).ndim == 1:
                 do = "leave its organs empty"
                 raise InputError(describe(f"lever {lever.name!r}: organs", str(lever.organs), f"none for {name}", do))

@@ -8,7 +8,7 @@ from functools import cache
 
 from dose.errors import InputError, describe, nearest
 from dose.provenance import load_table
-from pbpk.anatomy import kind_of
+from pbpk.anatomy import SMALL_GLANDS, Anatomy, kind_of
 
 SEXES = ("male", "female")
 OPTIONAL = {"KD_albumin": "nmol/L", "kPS_albumin": "1/min", "returned_fraction": "1"}
@@ -103,26 +103,70 @@ class Ligand:
         return otherwise if found is None else found.value
 
     def with_values(self, name: str, values: dict[tuple[str, str], float]) -> Ligand:
-        """Another ligand under a name of its own: as this one but for `values`, keyed (parameter, organ or "").
+        """Another ligand under a name of its own: as this one but for `values`, keyed (parameter, organ).
 
-        Parameters that this ligand has no row of take the unit that pbpk/data/README.md gives; none varies more between
-        patients than here.
+        Parameters of the whole ligand take "" for the organ; the others an organ of the model, "kidneys", "tumour" or
+        "default". Units are those of the table's rows; KD_albumin is in nmol/L, kPS_albumin in 1/min.
 
         Raises:
-            InputError: a parameter that no ligand has.
+            InputError: a parameter that no ligand has, an organ where none belongs or one that no body has, a value out
+                of range, or permeability of ligand on albumin without its `KD_albumin`.
         """
-        known = {p for drug in map(ligand, known_ligands()) for p, _ in drug.rows} | set(OPTIONAL)
-        for parameter, _ in values:
-            if parameter not in known:
-                meant = nearest(parameter, tuple(known)) or "one of " + ", ".join(sorted(known))
-                raise InputError(describe(f"ligand {name!r}: parameter", repr(parameter), meant, "correct the name"))
-        old = lambda key: self.rows.get(key, Value(0.0, 0.0, OPTIONAL.get(key[0], ""), "user"))
-        rows = {key: replace(old(key), value=float(value), source_id="user") for key, value in values.items()}
-        return replace(self, name=name, rows=self.rows | rows)
+        for (parameter, organ), value in values.items():
+            _check_row(f"ligand {name!r}: {parameter}", parameter, organ, value)
+        rows = {(p, o): Value(float(x), self._cv(p, o), self._unit(p), "user") for (p, o), x in values.items()}
+        made = replace(self, name=name, rows=self.rows | rows)
+        if any(p == "kPS_albumin" for p, _ in made.rows) and ("KD_albumin", "") not in made.rows:
+            do = "give KD_albumin too, nmol/L"
+            raise InputError(describe(f"ligand {name!r}: kPS_albumin", "no ligand on albumin", "KD_albumin", do))
+        return made
+
+    def _cv(self, parameter: str, organ: str) -> float:
+        found = self.rows.get((parameter, "")) or self.get(parameter, organ)
+        return found.cv if found else 0.0
+
+    def _unit(self, parameter: str) -> str:
+        return next((row.unit for (p, _), row in self.rows.items() if p == parameter), OPTIONAL.get(parameter, ""))
 
     def typical_amount_nmol(self, use: str) -> float:
         """Usual ligand amount of an administration; `use` is "therapy" or "diagnostic"."""
         return self.rows["typical_amount", use].value
+
+
+FRACTIONS = ("f_exc", "biliary_fraction", "medulla_share", "returned_fraction", "amino_acid_kidney_sites")
+ABOVE_ZERO = ("KD", "k_on", "KD_albumin", "amino_acid_kidney_sites")
+
+
+@cache
+def _places() -> dict[str, bool]:
+    """Each parameter that a ligand may have, and whether it is of an organ."""
+    rows = [key for drug in map(ligand, known_ligands()) for key in drug.rows]
+    return {p: bool(organ) for p, organ in rows} | {p: p != "KD_albumin" for p in OPTIONAL}
+
+
+@cache
+def _organs() -> tuple[str, ...]:
+    """Every organ that some body has, and the words that stand for several."""
+    bodies = [Anatomy(divided, True).organs(t, "male", ()) for divided in (False, True) for t in SMALL_GLANDS]
+    return tuple(dict.fromkeys(("default", "kidneys", "tumour", *(o for body in bodies for o in body))))
+
+
+def _check_row(field: str, parameter: str, organ: str, value: float) -> None:
+    if parameter not in _places():
+        meant = nearest(parameter, tuple(_places())) or "one of " + ", ".join(sorted(_places()))
+        raise InputError(describe(f"{field}: parameter", repr(parameter), meant, "correct the name"))
+    of_organ = _places()[parameter] and parameter != "typical_amount"
+    if parameter != "typical_amount" and bool(organ) != of_organ:
+        expected = 'an organ, "kidneys", "tumour" or "default"' if of_organ else '"", as it holds for the whole ligand'
+        raise InputError(describe(f"{field}: organ", repr(organ), expected, "correct the key"))
+    if of_organ and organ not in _organs() and not organ.startswith("tumour_"):
+        meant = nearest(organ, _organs()) or "one of " + ", ".join(_organs())
+        raise InputError(describe(f"{field}: organ", repr(organ), meant, "correct the name"))
+    good = math.isfinite(value) and value >= 0 and (parameter not in ABOVE_ZERO or value > 0)
+    if not good or (parameter in FRACTIONS and value > 1):
+        low = "above 0" if parameter in ABOVE_ZERO else "0"
+        expected = f"{low} to 1" if parameter in FRACTIONS else f"{low} or more" if low == "0" else low
+        raise InputError(describe(f"{field}, {organ}" if organ else field, f"{value:g}", expected, "correct the value"))
 
 
 @cache

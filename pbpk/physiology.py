@@ -17,8 +17,9 @@ import numpy as np
 from dose.errors import InputError, describe, nearest
 from dose.provenance import load_table
 from dose.regions import is_tumour
-from pbpk.anatomy import CORTEX, MEDULLA, STANDARD, Anatomy, filters, kind_of
+from pbpk.anatomy import CORTEX, MEDULLA, SMALL_GLANDS, STANDARD, Anatomy, filters, kind_of
 from pbpk.parameters import Covariates
+from pbpk.segmented import canonical, of_organs
 
 TRANSIT_SHARE = 2 / 3
 """Intracellular transit volume as a share of what the kidney's plasma and tubules leave (PBPK.md section 2)."""
@@ -38,6 +39,7 @@ class Physiology:
     arterial_L: float
     venous_L: float
     segmented: frozenset[str]
+    target: str
 
 
 @cache
@@ -60,14 +62,20 @@ def physiology(
     a plasma flow per volume of their own.
 
     Raises:
-        InputError: a remainder of volume, plasma or flow that is not positive, naming it; a perfusion of no organ of
-            this body, or one that is not above zero.
+        InputError: an unknown target, volumes that this body cannot take; a remainder of volume, plasma or flow that is
+            not positive, naming it; a perfusion of no organ of this body, or one that is not above zero.
     """
+    if target not in SMALL_GLANDS:
+        raise InputError(describe("target", repr(target), f"one of {tuple(SMALL_GLANDS)}", "take the ligand's target"))
+    volumes_mL = canonical(volumes_mL)
     tumours = _tumour_volumes(target, volumes_mL)
     organs = anatomy.organs(target, patient.sex, tuple(tumours))
+    given = of_organs(
+        {name: v for name, v in volumes_mL.items() if v > 0}, organs, rules()["kidney_medulla", "volume_share"][1]
+    )
     _check_perfusion(perfusion_per_min, organs)
     base = _Basis.of(patient)
-    volume = {o: tumours.get(o) or _volume(o, patient, volumes_mL) for o in organs if o != "remainder"}
+    volume = {o: tumours.get(o) or _volume(o, patient, given) for o in organs if o != "remainder"}
     table = {o: _organ_row(o, volume[o], base, target) for o in organs if o != "remainder"}
     for organ, per_min in perfusion_per_min.items():
         volume_L, vascular, interstitial, _, kps = table[organ]
@@ -77,7 +85,7 @@ def physiology(
     transit = np.array([_transit(o, *table[o][:3]) for o in organs])
     return Physiology(
         organs, *columns[:3], transit, columns[3], columns[4], base.arterial_L, base.venous_L,
-        frozenset(o for o in organs if _whole(o) in volumes_mL or (kidney_share(o) < 1 and "kidneys" in volumes_mL)),
+        frozenset(given), target,
     )  # fmt: skip
 
 
@@ -130,19 +138,11 @@ def _volume(organ: str, patient: Covariates, volumes_mL) -> float:
     if organ in volumes_mL:
         return volumes_mL[organ] / 1000
     basis, value = rules()[kind_of(organ), "volume"]
-    if kidney_share(organ) < 1:
-        both = volumes_mL.get("kidneys", 1000 * value) / 1000
-        return 2 * kidney_share(organ) * volumes_mL.get(_whole(organ), 500 * both) / 1000
-    return value * (patient.weight_kg if basis == "body_weight" else 1.0)
-
-
-def _whole(organ: str) -> str:
-    """The kidney that a part belongs to; any other organ itself."""
-    return organ.replace("_cortex", "").replace("_medulla", "")
+    return kidney_share(organ) * value * (patient.weight_kg if basis == "body_weight" else 1.0)
 
 
 def kidney_share(organ: str, of: str = "volume") -> float:
-    """Part of both kidneys' volume, plasma flow that an organ has; 1 for organs that are none of theirs."""
+    """Part of both kidneys' volume or plasma flow that an organ has; 1 for organs that are none of theirs."""
     if kind_of(organ) != "kidneys":
         return 1.0
     medulla = rules()["kidney_medulla", f"{of}_share"][1]

@@ -35,8 +35,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED = ("venous", "arterial", "protein", "total", "free", "infusion", "administration")
 """Words that other ids of the file begin with."""
 ENDS, OUTSIDE = ("urine", "bile", "released"), "excreta"
-FRACTIONS = ("excreted_fraction", "biliary_fraction", "unbound_fraction", "returned_fraction")
 """Pools that collect what has left, and their compartment, whose size of 1 L has no influence."""
+FRACTIONS = ("excreted_fraction", "biliary_fraction", "unbound_fraction", "returned_fraction")
 
 
 class Reaction(NamedTuple):

@@ -36,15 +36,18 @@ def kinetics(
     ligand's table assumes.
 
     Raises:
-        InputError: a value that no patient can have (`check.checked`); `amino_acids` given where the ligand's table
-            has no row for their effect.
+        InputError: a ligand of another target than the body's; a value that no patient can have (`check.checked`);
+            `amino_acids` given where the ligand's table has no row for their effect.
     """
+    if drug.target != body.target:
+        do = "scale the body for the ligand's target"
+        raise InputError(describe("ligand", f"{drug.name} of {drug.target}", f"a ligand of {body.target}", do))
     col = lambda values: jnp.asarray(np.asarray(values, float)[:, None])
     one = lambda value: jnp.asarray([float(value)])
-    per_organ = lambda parameter: np.array([_typical(drug, parameter, o) for o in body.organs])
+    per_organ = lambda parameter: np.array([drug.number(parameter, o) for o in body.organs])
     kps = np.array([_kps(drug, o, k) for o, k in zip(body.organs, body.kps_per_min, strict=True)])
     in_kidney = np.array([filters(o) for o in body.organs], float) * body.volume_L
-    sites = np.array([_sites(drug, o, amino_acids) for o in body.organs])
+    sites = np.array([sites_nmol_L(drug, o, amino_acids) for o in body.organs])
     filtered = patient.gfr_mL_min / 1000 * drug.rows["phi", ""].value
     k_on = drug.rows["k_on", ""].value
     found = Kinetics(
@@ -74,7 +77,7 @@ def kinetics(
         organs=body.organs,
         portal_count=PORTAL_COUNT,
         kidney_count=sum(map(filters, body.organs)),
-        specific_count=_specific_count(drug.target, body.organs),
+        specific_count=max(_specific_count(drug.target, body.organs), _last_that_takes_up((drug,), body.organs)),
     )
     return checked(found)
 
@@ -82,17 +85,16 @@ def kinetics(
 @cache
 def _specific_count(target: str, organs: tuple[str, ...]) -> int:
     """Organs from the liver to the last that takes up any ligand of this target, so that tracers share a layout."""
-    drugs = [d for d in map(ligand, known_ligands()) if d.target == target]
-    takes_up = lambda o: any(_typical(d, p, o) > 0 for d in drugs for p in ("receptor_density", "nonsaturable_uptake"))
+    return _last_that_takes_up([d for d in map(ligand, known_ligands()) if d.target == target], organs)
+
+
+def _last_that_takes_up(drugs, organs: tuple[str, ...]) -> int:
+    takes_up = lambda o: any(d.number(p, o) > 0 for d in drugs for p in ("receptor_density", "nonsaturable_uptake"))
     return max(k for k, organ in enumerate(organs) if takes_up(organ))
 
 
-def _typical(drug: Ligand, parameter: str, organ: str) -> float:
-    return drug.number(parameter, organ)
-
-
-def _sites(drug: Ligand, organ: str, amino_acids: bool | None) -> float:
-    """Density of binding sites (nmol/L): in parts of a kidney their share, and with amino acids what these leave."""
+def sites_nmol_L(drug: Ligand, organ: str, amino_acids: bool | None) -> float:
+    """Density of binding sites: in parts of a kidney their share, and with amino acids what these leave."""
     density = drug.number("receptor_density", organ)
     if kind_of(organ) != "kidneys":
         return density
@@ -120,5 +122,4 @@ def _unbound(drug: Ligand) -> float:
 
 
 def _kps(drug: Ligand, organ: str, from_physiology: float) -> float:
-    own = drug.rows.get(("kPS", organ))
-    return own.value if own else from_physiology
+    return drug.number("kPS", organ, from_physiology)

@@ -13,8 +13,9 @@ import numpy as np
 
 from dose.errors import InputError, describe
 from dose.nuclides import AVOGADRO_PER_NMOL
-from pbpk.amount_map import HALF_LIVES, AmountMap, Integrated
+from pbpk.amount_map import AmountMap, Integrated
 from pbpk.carried import fitted
+from pbpk.course import HALF_LIVES_TO_THE_END
 from pbpk.forms import BothSpecies
 from pbpk.kinetics import Kinetics
 from pbpk.solve import AUDIT_RTOL, segments, solve
@@ -45,7 +46,7 @@ def integrated(
     activity, amount, start = (np.atleast_1d(np.asarray(x, float)) for x in (activity_MBq, amount_nmol, start_h))
     changing = not isinstance(kin, Kinetics)
     patients = [*kin] if changing else [kin] * len(start)
-    _check(patients, activity, amount, start)
+    _check(patients, made, activity, amount, start)
     reason = "kinetics that change" if changing else _reason(made, amount, start, touch)
     if not reason:
         return made(activity, amount), "amount map"
@@ -66,10 +67,10 @@ def _reason(made: AmountMap, amount, start, touch: float) -> str:
 
 def _direct(patients: list[Kinetics], activity, amount, start, infusion_min: float, rtol) -> Integrated:
     half_life_min = np.log(2) / float(patients[0].decay[0])
-    length = np.append(60 * np.diff(start), HALF_LIVES * half_life_min)
+    length = np.append(60 * np.diff(start), HALF_LIVES_TO_THE_END * half_life_min)
     body, rows = None, []
     for kin, given_MBq, given_nmol, minutes in zip(patients, activity, amount, length, strict=True):
-        per_nmol = float(kin.decay[0]) / 60 * AVOGADRO_PER_NMOL * 1e-6
+        per_nmol = _MBq_per_nmol(kin)
         seg = segments([0.0], [infusion_min], [given_nmol], [given_MBq / per_nmol], (), minutes)
         begin = None if body is None else fitted(body, kin)
         found = solve(kin, seg, rtol=rtol, form=BothSpecies.name, start=begin)
@@ -82,14 +83,24 @@ def _direct(patients: list[Kinetics], activity, amount, start, infusion_min: flo
     return Integrated(*(jnp.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _check(patients, activity, amount, start) -> None:
+def _check(patients, made: AmountMap, activity, amount, start) -> None:
     if not len(patients) == len(activity) == len(amount) == len(start) or len(start) == 0:
         found = f"{len(activity)} activities, {len(amount)} amounts, {len(start)} starts, {len(patients)} kinetics"
         raise InputError(describe("schedule", found, "one of each for every cycle", "correct the lists"))
-    if np.any(np.diff(start) <= 0) or not np.all(np.isfinite(start)):
-        raise InputError(describe("start_h", f"{start}", "hours that increase", "sort the cycles"))
-    if np.any(~(amount > 0)) or np.any(~(activity >= 0)):
-        found = f"amounts {amount}, activities {activity}"
-        raise InputError(describe("schedule", found, "amounts above zero, activities not below", "correct them"))
+    if np.any(60 * np.diff(start) <= made.infusion_min) or not np.all(np.isfinite(start)):
+        expected = f"hours that increase, each cycle begun after the infusion of {made.infusion_min:g} min before it"
+        raise InputError(describe("start_h", f"{start}", expected, "correct the starts"))
+    per_nmol = _MBq_per_nmol(patients[0])
+    good = np.isfinite(amount) & (amount > 0) & (activity >= 0) & (activity <= per_nmol * amount)
+    if not np.all(good):
+        found = f"amounts {amount} nmol, activities {activity} MBq"
+        expected = f"amounts above zero, activities from 0 to {per_nmol:.4g} MBq per nmol"
+        raise InputError(describe("schedule", found, expected, "correct them"))
     if any(kin.patients != 1 for kin in patients):
         raise InputError(describe("kinetics", "several patients", "one patient", "take one column of them"))
+    if any(kin.organs != made.organs for kin in patients):
+        raise InputError(describe("kinetics", "other organs than the map's", "one body", "make a map of this patient"))
+
+
+def _MBq_per_nmol(kin: Kinetics) -> float:
+    return float(kin.decay[0]) / 60 * AVOGADRO_PER_NMOL * 1e-6

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dose.errors import InputError, describe
 from pbpk.kinetics import Kinetics
 
 SEGMENTS_MULTIPLE = 32
@@ -44,9 +45,14 @@ class Segments(NamedTuple):
 def segments(start_min, duration_min, total_nmol, hot_nmol, ask_min, end_min) -> Segments:
     """Cut [0, end_min] at each administration and each time in `ask_min`.
 
-    Times have shape [dose], amounts [dose] or [dose, patient]; a duration of 0 is a bolus.
+    Times have shape [dose], amounts [dose] or [dose, patient]; a duration of 0 is a bolus. What would be given after
+    the end is left out.
+
+    Raises:
+        InputError: a dose before 0, a negative duration, or amounts that are not 0 <= hot <= total.
     """
     start, duration = np.asarray(start_min, float), np.asarray(duration_min, float)
+    _check(start, duration, np.asarray(total_nmol, float), np.asarray(hot_nmol, float))
     edges = np.unique(np.concatenate([[0.0, end_min], start, start + duration, np.asarray(ask_min, float)]))
     edges = edges[(edges >= 0) & (edges <= end_min)]
     left, right = edges[:-1], edges[1:]
@@ -59,6 +65,19 @@ def segments(start_min, duration_min, total_nmol, hot_nmol, ask_min, end_min) ->
     species = tuple(range(1, amounts.ndim))
     change = np.any(bolus > 0, axis=species) | np.any(np.diff(infusion, axis=0, prepend=0) != 0, axis=species)
     return Segments(right - left, bolus, infusion, change)
+
+
+def _check(start, duration, total, hot) -> None:
+    if not (np.all(np.isfinite(start)) and np.all(start >= 0)):
+        raise InputError(describe("start_min", f"{start}", "minutes from 0 on", "count from the first dose"))
+    if not (np.all(np.isfinite(duration)) and np.all(duration >= 0)):
+        raise InputError(describe("duration_min", f"{duration}", "0 (a bolus) or more", "correct the infusion times"))
+    good = np.isfinite(total) & (hot >= 0) & (hot <= total * (1 + 1e-9))
+    if not np.all(good):
+        worst = np.argwhere(~good)[0]
+        found = f"total {total[tuple(worst)]:g} with hot {hot[tuple(worst)]:g} nmol"
+        do = "give the ligand in all, and the labelled part of it"
+        raise InputError(describe(f"dose {worst[0]}: amounts", found, "0 <= hot <= total", do))
 
 
 class Profile(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dose.errors import InputError, describe
-from pbpk.adaptive import adaptive, by_patient
+from pbpk.adaptive import MAX_STEPS, adaptive, by_patient
 from pbpk.adjoint import states_after_steps, steps_by_scan
 from pbpk.check import require_double
 from pbpk.compiled import compiled
@@ -66,6 +66,10 @@ class Solution(eqx.Module):
     def hot(self) -> Ligand:
         return unpack(FORMS[self.form].total_and_hot(self.y, self.ratio)[1], self.layout)
 
+    def left(self, segment: int = -1) -> Float[Array, "row patient"]:
+        """Total and then hot ligand at a segment's end, whatever form was solved: a `start` for `solve`."""
+        return jnp.concatenate(FORMS[self.form].total_and_hot(self.y[segment], self.ratio[segment]), axis=-2)
+
     @property
     def total(self) -> Ligand:
         return unpack(FORMS[self.form].total_and_hot(self.y, self.ratio)[0], self.layout)
@@ -117,8 +121,8 @@ def solve(
     """Adaptive solve of all patients of `kin` with error control on each; not differentiable.
 
     `bed` adds the integrals of the BED. `form` (default: the smallest that is exact) is a name in `forms.FORMS`.
-    `start` is what is in the body at the beginning, nmol: rows as in `Solution.y` of a solve that kept both species
-    (none: an empty body); integrals count from there. Single precision if the arrays of `kin` are.
+    `start` is what is in the body at the beginning, nmol, as `Solution.left` gives it (none: an empty body);
+    integrals count from there. Single precision if the arrays of `kin` are.
 
     Raises:
         InputError: a form that these doses do not allow, or that cannot begin with ligand in the body.
@@ -127,7 +131,8 @@ def solve(
     if start is not None and form != BothSpecies.name:
         do = f'leave out form, or pass form="{BothSpecies.name}"'
         raise InputError(describe("form", f'"{form}" with start', "both species, to begin from what was left", do))
-    ys, integrals, _, steps, failed, _ = _run(kin, seg, rtol, form, record=False, bed=bed, start=start)
+    begin = None if start is None else _checked_start(start, kin)
+    ys, integrals, _, steps, failed, _ = _run(kin, seg, rtol, form, record=False, bed=bed, start=begin)
     count = len(seg.length_min)
     profile = _profile(kin, seg, form)
     ratio = _ratio(form, jnp.asarray(profile.ratio, ys.dtype), kin.decay, jnp.asarray(seg.end_min - profile.since_min))
@@ -135,12 +140,32 @@ def solve(
     return Solution(kept[0], ratio, kept[1], steps, failed, form, kin.layout)
 
 
+def _checked_start(start, kin: Kinetics) -> np.ndarray:
+    rows, shape = np.asarray(start, float), (BothSpecies.species * kin.layout.rows, kin.patients)
+    if rows.shape != shape:
+        expected = f"{shape}, total ligand and then hot, for each patient"
+        raise InputError(describe("start: shape", f"{rows.shape}", expected, "take Solution.left()"))
+    total, hot = np.split(rows, 2)
+    slack = 1e-6 * np.max(total, axis=0, initial=0.0)
+    if not np.all(np.isfinite(rows) & (rows >= -np.tile(slack, (len(rows), 1)))) or np.any(hot > total + slack):
+        found, do = "amounts that are negative, not finite, or hot above total", "take Solution.left()"
+        raise InputError(describe("start", found, "0 <= hot <= total in every pool", do))
+    return rows
+
+
 def freeze(
     kin: Kinetics, seg: Segments, *, rtol: float = AUDIT_RTOL, multiple: int = 256, form: str | None = None
 ) -> Grid:
-    """The step sequence that the adaptive solve takes, padded to a multiple so that few shapes are compiled."""
+    """The step sequence that the adaptive solve takes, padded to a multiple so that few shapes are compiled.
+
+    Raises:
+        InputError: a form that these doses do not allow, or a solve that needs more steps than it may take.
+    """
     form = form or form_of(kin, seg)
-    _, _, ends, steps, _, recorded = _run(kin, seg, rtol, form, record=True, bed=False)
+    _, _, ends, steps, failed, recorded = _run(kin, seg, rtol, form, record=True, bed=False)
+    if bool(failed):
+        do = "raise rtol, and check rates and volumes (pbpk.check.checked)"
+        raise InputError(describe("solve to be frozen", f"over {MAX_STEPS} steps", "fewer", do))
     count, ends = int(steps), np.asarray(ends)[: len(seg.length_min)]
     size = multiple * int(np.ceil(count / multiple))
     h = np.ones(size)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from calibration.forward import Course
 from calibration.parameters import Prior, prior
 from dose.nuclides import radionuclide
+from dose.provenance import numbers_of
 from dose.radiobiology import tissue
 from dose.regions import is_tumour
 from pbpk.administration import Administration
+from pbpk.anatomy import parts
 from pbpk.parameters import ligand
 from pbpk.scaling import Physiology, kinetics, physiology
 from twin.patient import Study
@@ -44,7 +46,12 @@ def body_of(study: Study, administrations: tuple[Administration, ...] | None = N
     tracers = dict.fromkeys([(study.ligand, study.nuclide), *((a.ligand, a.nuclide) for a in given)])
     courses = (_course(study, scaled, given, *tracer) for tracer in tracers)
     courses = tuple(course for course in courses if course.administrations)
-    return Body(scaled, courses, prior(drug, scaled.organs, study.covariates))
+    return Body(scaled, courses, prior(drug, scaled.organs, study.covariates, study.amino_acids))
+
+
+def tables() -> str:
+    """A fingerprint of the tables that a posterior's offsets refer to."""
+    return " ".join(numbers_of("pbpk", name) for name in ("ligands.csv", "physiology.csv"))
 
 
 def _volumes(study: Study) -> dict[str, float]:
@@ -56,7 +63,10 @@ def _volumes(study: Study) -> dict[str, float]:
         if known and gland not in volumes:
             volumes[gland] = 2 * sum(known) / len(known)
     seen = (r for r in study.observations.region if is_tumour(r) and r not in volumes)
-    return volumes | dict.fromkeys(seen, UNSEGMENTED_TUMOUR_ML)
+    volumes |= dict.fromkeys(seen, UNSEGMENTED_TUMOUR_ML)
+    organs = study.anatomy.organs(ligand(study.ligand).target, study.covariates.sex, ())
+    usable = lambda r: is_tumour(r) or r.startswith("kidney_") or bool(parts(r, organs))
+    return {r: v for r, v in volumes.items() if usable(r)}
 
 
 UNSEGMENTED_TUMOUR_ML = 10.0
@@ -67,6 +77,7 @@ def _course(study: Study, scaled: Physiology, given, drug_name: str, nuclide_nam
     nuclide = radionuclide(nuclide_name)
     repair = {o: tissue(o).repair_rate_per_h / 60 for o in scaled.organs}
     drug = ligand(drug_name)
-    kin = kinetics(scaled, study.covariates, drug, nuclide, repair, amino_acids=study.amino_acids)
+    therapy = (drug_name, nuclide_name) == (study.ligand, study.nuclide)
+    kin = kinetics(scaled, study.covariates, drug, nuclide, repair, amino_acids=study.amino_acids if therapy else None)
     mine = tuple(a for a in given if (a.ligand, a.nuclide) == (drug_name, nuclide_name))
     return Course(kin, nuclide, mine)

@@ -22,8 +22,9 @@ from dose.radiobiology import tissue
 from dose.regions import density_g_per_mL, is_tumour
 from pbpk.anatomy import CORTEX, KIDNEYS, MEDULLA, kind_of, parts
 from pbpk.kinetics import Kinetics
+from pbpk.parameters import ligand
 from pbpk.solve import PLANNING_RTOL, Solution, solve
-from twin.body import Body, body_of
+from twin.body import Body, body_of, tables
 from twin.chain_forecast import coefficients, daughter_warnings
 from twin.patient import DoseReport, PatientTwin
 
@@ -132,7 +133,12 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
         mass_g=mass,
         extrapolated_fraction=np.clip(extrapolated, 0.0, 1.0),
         truth_Gy=twin.study.truth_Gy,
-        warnings=(*daughter_warnings(course.nuclide.name), *_unsegmented(twin, regions, body), *_divided(regions)),
+        warnings=(
+            *_other_tables(twin),
+            *daughter_warnings(course.nuclide.name),
+            *_unsegmented(twin, regions, body),
+            *_divided(regions),
+        ),
     )
 
 
@@ -184,7 +190,8 @@ def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str
         weights = pool_weights(region, body.organs, frozenset())
         s, total = made[k], made[k].total_Gy_per_MBq_h
         noise_draw = kidney_noise if _renal(region) else rng.standard_normal(shape[0])
-        error = np.exp(noise_draw * np.hypot(_mass_log_sd(region, body), s.relative_sd))
+        part = _part_log_sd(region, twin.study.ligand)
+        error = np.exp(noise_draw * np.hypot(np.hypot(_mass_log_sd(region, body), part), s.relative_sd))
         error[-1] = 1.0
         tia[..., k] = np.einsum("p,pcd->dc", weights, organ_tia) * drift[..., k]
         dose[..., k] = total * tia[..., k] * error[:, None]
@@ -220,12 +227,28 @@ def _mass_log_sd(region: str, body: Body) -> float:
     return noise.relative_sd("mass_tumour" if is_tumour(region) else "mass", word)
 
 
+def _other_tables(twin: PatientTwin) -> tuple[str, ...]:
+    text = (
+        "the twin was calibrated with other tables than these (pbpk/data): its forecasts are not those it gave then; "
+        "calibrate again"
+    )
+    return (text,) if twin.provenance.get("tables", tables()) != tables() else ()
+
+
 def _divided(regions) -> tuple[str, ...]:
     text = (
         "doses of kidney cortex and medulla hold each part's own radiation only, and their uptake is shared as the "
         "ligand's table says: a scan of whole kidneys does not tell them apart"
     )
     return (text,) if any(r in KIDNEY_PARTS for r in regions) else ()
+
+
+def _part_log_sd(region: str, drug: str) -> float:
+    """Doubt about the medulla's share of a kidney's sites, as log sd of a part's dose; of other regions 0."""
+    if region not in KIDNEY_PARTS:
+        return 0.0
+    share = ligand(drug).rows["medulla_share", "kidneys"]
+    return share.log_sd * (1.0 if region in MEDULLA else share.value / (1 - share.value))
 
 
 def _unsegmented(twin: PatientTwin, regions, body: Body) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dose.errors import InputError, describe
 from pbpk.administration import Administration
+from pbpk.anatomy import Anatomy
 from twin.patient import PatientTwin, Study
 
 UNNAMED = "unnamed patient"
@@ -22,6 +23,7 @@ def later_data(before: PatientTwin, study: Study):
         InputError: another patient or ligand, a changed administration, or nothing new.
     """
     _check_same(before.study, study)
+    _check_model(before.study, study)
     known = {a.cycle: a for a in before.study.administrations}
     for a in study.administrations:
         if a.cycle in known:
@@ -59,6 +61,13 @@ def _check_same(old: Study, new: Study):
     if (old.ligand, old.nuclide) != (new.ligand, new.nuclide):
         found, expected = f"{new.nuclide}-{new.ligand}", f"{old.nuclide}-{old.ligand}"
         raise InputError(describe("later study: tracer", found, expected, "calibrate a twin for each tracer"))
+
+
+def _check_model(old: Study, new: Study):
+    if (new.anatomy, new.amino_acids) not in ((Anatomy(), None), (old.anatomy, old.amino_acids)):
+        found, expected = f"{new.anatomy}, amino_acids {new.amino_acids}", f"{old.anatomy}, {old.amino_acids}"
+        do = "leave the [model] table out of the later study, or calibrate all scans with the new one"
+        raise InputError(describe("later study: [model]", found, f"{expected} as in the twin", do))
 
 
 def _check_administration(old: Administration, new: Administration):

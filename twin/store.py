@@ -27,7 +27,14 @@ from twin.whole import not_writable, replace_folder, write_whole
 FORMAT = 2
 """Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
 
-MIGRATIONS: dict = {1: lambda words: words | {"format": 2, "study": words["study"] | {"model": {}}}}
+
+def _with_model(words: dict) -> dict:
+    """Format 1 had one body only, and said nothing of the tables its offsets refer to."""
+    provenance = words["provenance"] | {"tables": "not recorded (format 1)"}
+    return words | {"format": 2, "study": words["study"] | {"model": {}}, "provenance": provenance}
+
+
+MIGRATIONS: dict = {1: _with_model}
 """From version n: a function of the words (dict) that returns the words of version n + 1."""
 
 NUMBERS = ("time_h", "activity_MBq", "sd_MBq", "volume_mL")

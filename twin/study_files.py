@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime, StrictBool, ValidationError
 
 from dose.errors import InputError, describe, nearest
 from dose.units import parse
@@ -81,9 +81,9 @@ class ModelFile(BaseModel):
     """The `[model]` table: what the body is divided into, and whether amino acids are infused with the ligand."""
 
     model_config = ConfigDict(extra="forbid")
-    kidney_parts: bool = False
-    small_glands: bool = False
-    amino_acids: bool | None = None
+    kidney_parts: StrictBool = False
+    small_glands: StrictBool = False
+    amino_acids: Annotated[StrictBool | None, BeforeValidator(_word)] = None
 
     @property
     def anatomy(self) -> Anatomy:
@@ -138,7 +138,8 @@ def _in_words(path, error: ValidationError) -> str:
 
 
 def _keys(place) -> list[str]:
-    model = {"covariates": CovariateFile, "administrations": AdministrationFile}.get(place[0], PatientFile)
+    tables = {"covariates": CovariateFile, "administrations": AdministrationFile, "model": ModelFile}
+    model = tables.get(place[0], PatientFile)
     return list(model.model_fields if len(place) > 1 else PatientFile.model_fields)
 
 

@@ -18,7 +18,7 @@ from calibration.posterior import Z90  # noqa: E402
 from dose.activity import late_slope_flag  # noqa: E402
 from dose.errors import InputError, describe  # noqa: E402
 from dose.regions import is_tumour  # noqa: E402
-from twin.body import body_of  # noqa: E402
+from twin.body import body_of, tables  # noqa: E402
 from twin.forecast import activities, dose_report, reported_regions  # noqa: E402
 from twin.patient import DoseReport, LedgerEntry, PatientTwin, Study  # noqa: E402
 from twin.planning import plan  # noqa: E402
@@ -49,6 +49,7 @@ def calibrate(study: Study, *, draws: int = 200, seed: int = 0) -> PatientTwin:
         "ligand": f"{study.nuclide}-{study.ligand}: pbpk/data/ligands.csv",
         "physiology": "pbpk/data/physiology.csv",
         "noise": "calibration/data/noise.csv",
+        "tables": tables(),
         "prior sources": ", ".join(dict.fromkeys(body.prior.sources)),
     }
     return PatientTwin(study, replace(posterior, warnings=warnings), (), provenance)

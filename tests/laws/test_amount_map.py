@@ -10,7 +10,7 @@ from dose.errors import InputError
 from pbpk.amount_map import amount_map
 from pbpk.schedules import integrated
 from pbpk.solve import segments, solve
-from tests.reference.reference_pbpk import WEEKS_6_MIN, default_patient
+from tests.reference.reference_pbpk import WEEKS_6_MIN, default_patient, every_option
 
 KIN = default_patient()
 MBQ_PER_NMOL = 726.8
@@ -134,12 +134,25 @@ def test_kinetics_of_each_cycle_and_amounts_outside_are_solved(made):
     assert how == "solved directly: an amount outside 25 to 200 nmol"
 
 
+def test_a_cycle_within_the_infusion_before_it_is_refused():
+    slow = amount_map(KIN, 50.0, 200.0, infusion_min=30.0)
+    with pytest.raises(InputError, match="after the infusion of 30 min"):
+        integrated(KIN, slow, [7400.0, 7400.0], [90.0, 90.0], [0.0, 0.25])
+
+
+def test_a_map_of_another_body_is_refused(made):
+    with pytest.raises(InputError, match="other organs"):
+        integrated(every_option(), made, [7400.0], [90.0], [0.0])
+
+
 @pytest.mark.parametrize(
     ("says", "schedule"),
     {
         "one of each": ([7400.0], [90.0, 90.0], [0.0, 1008.0]),
         "hours that increase": ([7400.0, 7400.0], [90.0, 90.0], [1008.0, 0.0]),
         "amounts above zero": ([7400.0], [0.0], [0.0]),
+        "activities from 0 to": ([7.4e6], [100.0], [0.0]),
+        r"amounts \[inf\]": ([7400.0], [np.inf], [0.0]),
     }.items(),
 )
 def test_an_impossible_schedule_is_refused(made, says, schedule):

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from dose.errors import InputError
+from dose.nuclides import radionuclide
 from pbpk.anatomy import CORTEX, KIDNEYS, MEDULLA, Anatomy, parts
 from pbpk.forms import FORMS, Drive
 from pbpk.kinetics import rates
-from pbpk.scaling import physiology
+from pbpk.parameters import ligand
+from pbpk.scaling import kinetics, physiology
 from pbpk.solve import freeze, solve, solve_on
 from pbpk.state import LEDGER
 from tests.reference.reference_options import PATIENT, explicit_albumin, made, tia
@@ -108,8 +110,47 @@ def test_measured_kidneys_are_divided_by_volume():
     body = physiology(PATIENT, "psma", {"kidney_left": 100.0, "kidneys": 300.0}, Anatomy(kidney_parts=True))
     volume_mL = dict(zip(body.organs, 1000 * body.volume_L, strict=True))
     assert volume_mL["kidney_cortex_left"] + volume_mL["kidney_medulla_left"] == pytest.approx(100.0)
-    assert volume_mL["kidney_cortex_right"] + volume_mL["kidney_medulla_right"] == pytest.approx(150.0)
+    assert volume_mL["kidney_cortex_right"] + volume_mL["kidney_medulla_right"] == pytest.approx(200.0)
     assert {*CORTEX, *MEDULLA} <= body.segmented
+
+
+@pytest.mark.parametrize(
+    ("volumes_mL", "expected"),
+    [
+        ({"left kidney": 160.0}, {"kidney_cortex_left": 112.0, "kidney_medulla_left": 48.0}),
+        ({"kidney_left": 160.0, "kidney_cortex_left": 120.0}, {"kidney_medulla_left": 40.0}),
+        ({"kidney_cortex_left": 105.0}, {"kidney_medulla_left": 45.0}),
+        ({"kidneys": 300.0, "kidney_right": 180.0}, {"kidney_cortex_left": 84.0}),
+    ],
+)
+def test_what_is_not_segmented_of_a_kidney_follows_from_the_rest(volumes_mL, expected):
+    body = physiology(PATIENT, "psma", volumes_mL, Anatomy(kidney_parts=True))
+    found = dict(zip(body.organs, 1000 * body.volume_L, strict=True))
+    assert {organ: found[organ] for organ in expected} == pytest.approx(expected)
+    assert set(expected) <= body.segmented
+
+
+@pytest.mark.parametrize(
+    ("says", "volumes_mL"),
+    {
+        "parts that add up": {"kidneys": 300.0, "kidney_left": 200.0, "kidney_right": 180.0},
+        "more than its part": {"kidneys": 150.0, "kidney_left": 160.0},
+        "no region of this body": {"kidney_cortex_left": 100.0},
+        "volumes_mL: sublingual": {"sublingual": 5.0},
+        "named again": {"tumour_1": 5.0, "lesion 1": 6.0},
+        "a volume above zero": {"tumour_rest": -1.0},
+        'write "liver"': {"livr": 1500.0},
+    }.items(),
+)
+def test_volumes_that_a_body_cannot_take_are_refused(says, volumes_mL):
+    with pytest.raises(InputError, match=re.escape(says)):
+        physiology(PATIENT, "psma", volumes_mL)
+
+
+def test_a_tumour_by_another_spelling_is_the_same_tumour():
+    named, spelt = (physiology(PATIENT, "psma", {name: 20.0}) for name in ("tumour_1", "Lesion 1"))
+    assert named.organs == spelt.organs
+    np.testing.assert_array_equal(named.volume_L, spelt.volume_L)
 
 
 @pytest.mark.parametrize(("name", "gland"), [("PSMA-617", "sublingual"), ("DOTATATE", "pituitary")])
@@ -204,12 +245,46 @@ def refused(found, make):
         make()
 
 
-def test_bad_options_are_named():
-    refused("amino_acids: found False for PSMA-617", lambda: made(amino_acids=False))
-    refused("parameter: found 'KD_albumen'", lambda: made(values={("KD_albumen", ""): 1.0}))
-    refused("returned_fraction of", lambda: made(values={("returned_fraction", "default"): 1.2}))
-    refused("biliary_fraction, patient 0: found -0.1", lambda: made(values={("biliary_fraction", ""): -0.1}))
-    refused("albumin_permeability of tumour_1", lambda: made(values={("kPS_albumin", "tumour"): -0.1}))
+@pytest.mark.parametrize(
+    ("says", "values"),
+    {
+        "parameter: found 'KD_albumen'; expected KD_albumin": {("KD_albumen", ""): 1.0},
+        "returned_fraction, default: found 1.2; expected 0 to 1": {("returned_fraction", "default"): 1.2},
+        "biliary_fraction: found -0.1": {("biliary_fraction", ""): -0.1},
+        "kPS_albumin, tumour: found -0.1": {("kPS_albumin", "tumour"): -0.1},
+        "KD: found 0; expected above 0": {("KD", ""): 0.0},
+        "amino_acid_kidney_sites, kidneys: found 0": {("amino_acid_kidney_sites", "kidneys"): 0.0},
+        "no ligand on albumin": {("kPS_albumin", "tumour"): 0.02},
+        "returned_fraction: organ: found ''": {("returned_fraction", ""): 0.5},
+        "phi: organ: found 'kidneys'": {("phi", "kidneys"): 0.5},
+        "organ: found 'kidny'; expected kidneys": {("release", "kidny"): 1e-4},
+        "zero where free ligand does not pass": {("KD_albumin", ""): 1e5, ("kPS_albumin", "default"): 0.1},
+    }.items(),
+)
+def test_impossible_values_are_named(says, values):
+    with pytest.raises(InputError, match=re.escape(says)):
+        made(values=values)
+
+
+def test_a_ligand_of_another_target_is_refused():
+    body = physiology(PATIENT, "psma", {})
+    with pytest.raises(InputError, match="DOTATATE of sstr"):
+        kinetics(body, PATIENT, ligand("DOTATATE"), radionuclide("177Lu"), {})
+    with pytest.raises(InputError, match="target: found 'PSMA'"):
+        physiology(PATIENT, "PSMA", {})
+    with pytest.raises(InputError, match="amino_acids: found False for PSMA-617"):
+        made(amino_acids=False)
+
+
+def test_a_value_serves_the_kind_and_a_single_tumour_its_own():
+    usual = made()
+    at = usual.organs.index
+    slow = made(values={("kPS", "tumour"): 0.05})
+    assert float(slow.permeability[at("tumour_rest"), 0]) == pytest.approx(0.05 * 0.23)
+    one = made(values={("kPS", "tumour_1"): 0.05})
+    assert float(one.permeability[at("tumour_rest"), 0]) == float(usual.permeability[at("tumour_rest"), 0])
+    muscle = made(values={("receptor_density", "muscle"): 0.5, ("release", "muscle"): 1e-4})
+    assert float(muscle.receptors[at("muscle"), 0]) > 0
 
 
 def test_a_program_is_compiled_once_for_bodies_of_one_division():

@@ -126,6 +126,51 @@ def nonlinearity(total_nmol):
     return per_peak(hot(twice), 2 * hot(once))
 
 
+def test_a_solve_goes_on_from_what_was_left():
+    """One solve cut in two, begun again from either form, is the whole."""
+    whole = solve(KIN, bolus(TOTAL, HOT, (1440.0,), WEEKS_6_MIN), bed=False)
+    nothing = segments([], [], [], [], (), WEEKS_6_MIN - 1440.0)
+    for form in FORMS:
+        first = solve(KIN, bolus(TOTAL, HOT, (), 1440.0), bed=False, form=form)
+        second = solve(KIN, nothing, bed=False, start=first.left())
+        both = first.integrals.organ[-1] + second.integrals.organ[-1]
+        np.testing.assert_allclose(both, whole.integrals.organ[-1], rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("says", "spoil"),
+    {
+        "start: shape": lambda rows: rows[:71],
+        "0 <= hot <= total": lambda rows: -rows,
+        "hot above total": lambda rows: np.concatenate([rows[71:], rows[:71]]),
+        "not finite": lambda rows: rows * np.nan,
+    }.items(),
+)
+def test_a_start_that_cannot_be_is_refused(says, spoil):
+    left = np.asarray(solve(KIN, bolus(TOTAL, HOT, (), 60.0), bed=False).left())
+    with pytest.raises(InputError, match=says):
+        solve(KIN, bolus(TOTAL, HOT, (), 60.0), start=spoil(left))
+
+
+@pytest.mark.parametrize(
+    ("says", "dose"),
+    {
+        "start_min": ([-5.0], [0.0], [100.0], [10.0]),
+        "duration_min": ([0.0], [-1.0], [100.0], [10.0]),
+        "total -100": ([0.0], [0.0], [-100.0], [0.0]),
+        "hot 200": ([0.0], [0.0], [100.0], [200.0]),
+    }.items(),
+)
+def test_a_dose_that_cannot_be_is_refused(says, dose):
+    with pytest.raises(InputError, match=says):
+        segments(*dose, (), 60.0)
+
+
+def test_a_grid_that_needs_too_many_steps_is_refused():
+    with pytest.raises(InputError, match="solve to be frozen"):
+        freeze(KIN, bolus(TOTAL, HOT, (), 60.0), rtol=1e-18)
+
+
 def test_little_ligand_is_linear():
     # 1e-6 nmol occupies less than 1e-6 of any organ's receptors
     assert nonlinearity(1e-6) <= 1e-6

@@ -72,3 +72,13 @@ def test_a_patient_that_cannot_be_solved_is_marked_and_the_others_are_not(patien
 
 def test_nobody_gives_no_part(patients):
     assert list(solve_many(patients, 0, COURSE)) == []
+
+
+def test_an_impossible_patient_is_marked_and_the_others_are_not(patients, by_four):
+    """A fraction above 1 solves without complaint and gives negative bile."""
+    returned = patients.returned_fraction.at[:, 2].set(1.8)
+    found = solved(eqx.tree_at(lambda k: k.returned_fraction, patients, returned), chunk=4, workers=2)
+    assert list(found.status) == [Status.OK] * 2 + [Status.IMPOSSIBLE] + [Status.OK] * (COUNT - 3)
+    assert np.isnan(found.organ[:, 2]).all()
+    others = np.arange(COUNT) != 2
+    np.testing.assert_allclose(found.organ[:, others], by_four.organ[:, others], rtol=1e-3)

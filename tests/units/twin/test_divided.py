@@ -13,25 +13,27 @@ from calibration.posterior import Posterior
 from pbpk.administration import Administration
 from pbpk.anatomy import CORTEX, MEDULLA, STANDARD, Anatomy
 from pbpk.parameters import Covariates
-from twin.body import body_of
-from twin.forecast import dose_report
+from twin.body import body_of, tables
+from twin.forecast import _part_log_sd, dose_report
 from twin.patient import PatientTwin, Study
 
 DIVIDED = Anatomy(kidney_parts=True, small_glands=True)
 VOLUMES_mL = {"tumour_1": 30.0, "tumour_rest": 100.0, "kidney_left": 140.0, "kidney_right": 170.0}
 
 
+def study_of(ligand: str) -> Study:
+    given = (Administration(1, 0.0, 7400.0, 100.0, 0.5, ligand, "177Lu"),)
+    return Study("virtual", Covariates.of(sex="male"), ligand, "177Lu", given, Observations.empty(), VOLUMES_mL)
+
+
 def doses(ligand: str, anatomy: Anatomy, **options):
     """Dose of each region in Gy at the prior median, the report, and the prior's parameters."""
-    given = (Administration(1, 0.0, 7400.0, 100.0, 0.5, ligand, "177Lu"),)
-    person = Covariates.of(sex="male")
-    study = Study("virtual", person, ligand, "177Lu", given, Observations.empty(), VOLUMES_mL)
-    study = replace(study, anatomy=anatomy, **options)
+    study = replace(study_of(ligand), anatomy=anatomy, **options)
     prior = body_of(study).prior
     zero = np.zeros(len(prior.names))
     unit, one = ("1",) * len(zero), np.ones(len(zero))
     posterior = Posterior(prior.names, unit, one, one, zero, prior.covariance, np.tile(zero, (2, 1)), 0.0, 0)
-    report = dose_report(PatientTwin(study, posterior), given, ())
+    report = dose_report(PatientTwin(study, posterior), study.administrations, ())
     without_errors = report.tia_MBq_h[0, 0] / report.mass_g
     return dict(zip(report.regions, without_errors, strict=True)), report, prior
 
@@ -58,6 +60,54 @@ def test_other_regions_keep_their_doses():
     assert not any("cortex" in text for text in psma(STANDARD)[1].warnings)
     for region, value in standard.items():
         assert divided[region] == pytest.approx(value, rel=0.05 if "kidney" in region else 0.01), region
+
+
+def test_the_bed_beyond_the_dose_is_that_of_the_whole_kidneys():
+    """Parts repair as kidneys do: (BED - D) / D^2 of the kidneys, of one body and of the other."""
+
+    def per_square(anatomy):
+        report = psma(anatomy)[1]
+        k = report.regions.index("kidneys")
+        dose, bed = report.dose_Gy[0, 0, k], report.bed_Gy[0, 0, k]
+        return (bed - dose) / dose**2
+
+    assert per_square(DIVIDED) == pytest.approx(per_square(STANDARD), rel=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"anatomy": DIVIDED}, {"amino_acids": False}])
+def test_the_prior_speaks_of_the_sites_that_the_model_has(options):
+    study = replace(study_of("DOTATATE"), **options)
+    body = body_of(study)
+    kin, names = body.first.kinetics, body.prior.names
+    for k, organ in enumerate(body.organs):
+        if f"receptor_density/{organ}" in names:
+            median = body.prior.median[names.index(f"receptor_density/{organ}")]
+            sites = float(kin.receptors[k, 0])
+            assert median * body.physiology.volume_L[k] == pytest.approx(sites, rel=1e-12), organ
+
+
+def test_the_doubt_of_the_medullas_share_is_in_its_dose():
+    assert _part_log_sd("kidney_medulla_left", "PSMA-617") > 0.4
+    assert 0.03 < _part_log_sd("kidney_cortex_left", "PSMA-617") < 0.1
+    assert _part_log_sd("kidneys", "PSMA-617") == 0
+
+
+def test_a_twin_of_other_tables_says_so():
+    study = study_of("PSMA-617")
+    prior = body_of(study).prior
+    zero = np.zeros(len(prior.names))
+    one = np.ones(len(zero))
+    posterior = Posterior(
+        prior.names, ("1",) * len(zero), one, one, zero, prior.covariance, np.tile(zero, (2, 1)), 0.0, 0
+    )
+    warned = lambda tables: any(
+        "other tables" in text
+        for text in dose_report(
+            PatientTwin(study, posterior, (), {"tables": tables}), study.administrations, ()
+        ).warnings
+    )
+    assert warned("000000000000 111111111111")
+    assert not warned(tables())
 
 
 def test_parts_of_kidneys_are_correlated_a_priori_as_kidneys_are():

@@ -31,6 +31,7 @@ CHANGES = {
     "another patient": ("made by hand", "somebody else", "same patient"),
     "another ligand": ("PSMA-617", "DOTATATE", "tracer"),
     "another activity": ("7.4 GBq", "5 GBq", "as in the twin"),
+    "another body": ("[covariates]", "[model]\nkidney_parts = true\n[covariates]", "kidney_parts=False"),
 }
 
 

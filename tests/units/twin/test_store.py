@@ -11,6 +11,7 @@ import pytest
 from dose.errors import InputError
 from pbpk.anatomy import Anatomy
 from twin import store
+from twin.body import tables
 
 
 def test_a_saved_twin_comes_back_the_same(patient, tmp_path):
@@ -40,6 +41,7 @@ def test_a_twin_of_the_first_format_opens(patient, tmp_path):
     (folder / "twin.json").write_text(json.dumps(words | {"format": 1}), encoding="utf-8")
     again = store.open(folder)
     assert (again.study.anatomy, again.study.amino_acids) == (Anatomy(), None)
+    assert again.provenance["tables"] != tables()
 
 
 def test_saving_again_replaces_and_leaves_no_other_file(patient, tmp_path):

@@ -110,6 +110,8 @@ BAD_TOMLS = {
     "NaN covariate": ("weight_kg = 82", "weight_kg = nan", "finite"),
     "absurd weight": ("weight_kg = 82", "weight_kg = 8200", "400"),
     "unknown sex": ('sex = "male"', 'sex = "m"', "male"),
+    "misspelt option": ("[[adm", "[model]\nkidney_part = true\n[[adm", "did you mean kidney_parts"),
+    "option that is no yes or no": ("[[adm", "[model]\namino_acids = 1\n[[adm", "model.amino_acids"),
     "broken toml": ("[covariates]", "[covariates", "valid TOML"),
     "two of one cycle": ("[[adm", "[[administrations]]\nactivity_MBq = 1\n[[adm", "each cycle once"),
 }
