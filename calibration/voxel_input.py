@@ -10,7 +10,7 @@ import numpy as np
 from calibration.voxel_models import MODELS
 from calibration.voxel_noise import VoxelNoise
 from dose.errors import InputError, describe
-from dose.trapezoids import STARTS, TAILS, _choice
+from dose.trapezoids import STARTS, TAILS, check_choice
 
 CHOICES = ("average", "best", "trapezoid")
 """Akaike-weighted mean of the curves, the best curve alone, or no curve."""
@@ -73,9 +73,9 @@ def _broadcast(noise, shape) -> np.ndarray:
 def check_words(choice, models, start, tail):
     """Refuses unknown names."""
     for field, value, choices in (("choice", choice, CHOICES), ("start", start, STARTS), ("tail", tail, TAILS)):
-        _choice(field, value, choices)
+        check_choice(field, value, choices)
     for name in models:
-        _choice("models", name, tuple(MODELS))
+        check_choice("models", name, tuple(MODELS))
     if not models:
         raise InputError(describe("models", "none", "one or more of mono, uptake, bi", "leave the default"))
 

@@ -133,14 +133,14 @@ def dose_coefficient_Gy_per_MBq_h(region_name: str, nuclide: str, mass_g: float,
         electron += link.decays * link.nuclide.electron_MeV * phi_electron
         photon += link.decays * link.nuclide.photon_MeV * phi_photon
         alpha += link.decays * (link.nuclide.alpha_MeV + link.nuclide.recoil_MeV)
-    per_MeV = _gray_per_MeV(mass_g)
+    per_MeV = gray_per_MeV(mass_g)
     electron, photon, alpha = electron * per_MeV, photon * per_MeV, alpha * per_MeV
     sd = _relative_sd(region_name, electron, photon, alpha)
     method = _method(parts, followed, _shape_sd(region_name))
     return DoseCoefficient(electron, photon, alpha, electron + photon + alpha, sd, method)
 
 
-def _gray_per_MeV(mass_g: float) -> float:
+def gray_per_MeV(mass_g: float) -> float:
     """Gy per MBq h when one MeV of each decay stays in `mass_g`."""
     return constant("dose", "joule_per_MeV") * 1e6 * SECONDS_PER_H / (mass_g * 1e-3)
 

@@ -52,14 +52,13 @@ def load_table(package: str, filename: str) -> list[dict[str, str]]:
 
 @cache
 def numbers_of(package: str, filename: str) -> str:
-    """A fingerprint of a table's numbers (columns `value`, `cv`, `basis`), by which results made with others are known.
+    """A fingerprint of a table's names and numbers, by which results made with others are known.
 
     Sources and words may change without changing it.
     """
-    kept = [[row.get(column, "") for column in ("value", "cv", "basis")] for row in load_table(package, filename)]
-    names = [[v for k, v in row.items() if k in ("ligand", "parameter", "organ", "quantity")] for row in
-             load_table(package, filename)]  # fmt: skip
-    return hashlib.sha256(json.dumps([names, kept]).encode()).hexdigest()[:12]
+    said = ("unit", "source_id", "locator", "low", "high")
+    kept = [[value for name, value in row.items() if name not in said] for row in load_table(package, filename)]
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
 
 
 @cache

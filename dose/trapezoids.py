@@ -37,7 +37,7 @@ class TrapezoidTIA:
         return self.tail_MBq_h / self.tia_MBq_h
 
 
-def _choice(field: str, value: str, choices: tuple[str, ...]):
+def check_choice(field: str, value: str, choices: tuple[str, ...]):
     if value not in choices:
         do = f'write "{nearest(value, choices) or choices[0]}" if that was meant'
         raise InputError(describe(field, f'"{value}"', " or ".join(choices), do))
@@ -53,7 +53,7 @@ def trapezoid_tia(time_h, activity_MBq, nuclide: str, *, start: str, tail: str, 
         InputError: a rule of another name, unusable values, or a last-two slope slower than physical decay.
     """
     for field, value, choices in (("start", start, STARTS), ("tail", tail, TAILS), ("rule", rule, RULES)):
-        _choice(field, value, choices)
+        check_choice(field, value, choices)
     t, a, _ = _checked(time_h, activity_MBq)
     first = t[0] * a[0] * (0.5 if start == "triangle" else 1.0)
     return TrapezoidTIA(float(first), _between(t, a, rule), float(a[-1] / _tail_rate(t, a, nuclide, tail)))

@@ -15,11 +15,11 @@ from dose.nuclides import radionuclide
 from dose.organ import (
     HEAVIEST_G,
     LIGHTEST_G,
-    SECONDS_PER_H,
     ChainMember,
     DoseCoefficient,
     dose_coefficient_Gy_per_MBq_h,
     equilibrium_chain,
+    gray_per_MeV,
 )
 from dose.provenance import constant, load_table
 
@@ -96,8 +96,7 @@ def _check(mass_g: float | None, alpha_share: float) -> None:
 def _equilibrium_Gy_per_MBq_h(nuclide: str, mass_g: float, chain: bool) -> float:
     """Dose deep inside contents much larger than the electrons' range."""
     followed = equilibrium_chain(nuclide) if chain else (ChainMember(radionuclide(nuclide), 1.0),)
-    energy_MeV = sum(link.decays * link.nuclide.electron_MeV for link in followed)
-    return energy_MeV * constant("dose", "joule_per_MeV") * 1e6 * SECONDS_PER_H / (mass_g * 1e-3)
+    return gray_per_MeV(mass_g) * sum(link.decays * link.nuclide.electron_MeV for link in followed)
 
 
 def _uncertainty(electron: float, photon: float, alpha: float, mass_sd: float) -> tuple[float, str]:

@@ -8,12 +8,13 @@ import numpy as np
 from dose.errors import InputError, describe
 from pbpk.kinetics import Kinetics
 
-ABOVE_ZERO = ("plasma_flow", "vascular", "interstitial", "transit", "repair", "k_on", "k_off", "arterial", "venous")
+ABOVE_ZERO = ("plasma_flow", "vascular", "interstitial", "transit", "repair", "k_on", "k_off", "arterial", "venous",
+              "unbound_fraction")  # fmt: skip
 """k_off above zero is KD above zero."""
 NOT_NEGATIVE = ("permeability", "filtration", "receptors", "internalisation", "release", "nonsaturable",
                 "albumin_permeability",
                 "protein_binding", "protein_return", "decay")  # fmt: skip
-FRACTIONS = ("excreted_fraction", "biliary_fraction", "returned_fraction")
+FRACTIONS = ("excreted_fraction", "biliary_fraction", "returned_fraction", "unbound_fraction")
 BINDING_ONLY = ("receptors", "nonsaturable")
 UNITS = {"plasma_flow": "L/min", "vascular": "L", "interstitial": "L", "receptors": "nmol", "arterial": "L",
          "venous": "L", "k_off": "1/min"}  # fmt: skip
@@ -43,8 +44,6 @@ def checked(kin: Kinetics) -> Kinetics:
     for name in FRACTIONS:
         value = np.asarray(getattr(kin, name))
         _require((value >= 0) & (value <= 1), value, name, kin, "0 to 1")
-    free = np.asarray(kin.unbound_fraction)
-    _require((free > 0) & (free <= 1), free, "unbound_fraction", kin, "above 0, to 1")
     _require_in_place(kin)
     return kin
 
@@ -52,7 +51,7 @@ def checked(kin: Kinetics) -> Kinetics:
 def impossible(kin: Kinetics) -> np.ndarray:
     """Patients [patient] that have a fraction outside 0 to 1, or a volume, flow or rate below zero or not finite."""
     bad = np.zeros(kin.patients, bool)
-    for name in (*FRACTIONS, "unbound_fraction", *ABOVE_ZERO, *NOT_NEGATIVE):
+    for name in (*FRACTIONS, *ABOVE_ZERO, *NOT_NEGATIVE):
         value = np.atleast_2d(np.asarray(getattr(kin, name)))
         bad |= np.any(~np.isfinite(value) | (value < 0) | (name.endswith("_fraction") & (value > 1)), axis=0)
     return bad

@@ -15,16 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dose.errors import InputError, describe
 from dose.regions import density_g_per_mL
-from pbpk.adaptive import MAX_STEPS
 from pbpk.carried import fitted, left_over
 from pbpk.forms import BothSpecies
 from pbpk.kinetics import Kinetics
 from pbpk.levers import SIZE, Lever, changed
 from pbpk.response import Cells, Exposure, Outcome, Response, respond
 from pbpk.segments import Segments
-from pbpk.solve import AUDIT_RTOL, Solution, solve
+from pbpk.solve import AUDIT_RTOL, Solution, finished, solve
 from pbpk.state import unpack
 from pbpk.therapy import Cycle, Tumours, check, drift_of, per_patient, tumours_of
 
@@ -113,11 +111,7 @@ def _cycle(kin: Kinetics, cycle: Cycle, response: Response, tumours: Tumours, ce
 
 def _solved(kin: Kinetics, seg: Segments, body, rtol) -> Solution:
     start = None if body is None else fitted(body, kin)
-    solution = solve(kin, seg, rtol=rtol, bed=False, form=BothSpecies.name, start=start)
-    if bool(solution.failed):
-        do = "raise rtol, and check rates and volumes (pbpk.check.checked)"
-        raise InputError(describe("solve of the kinetics", f"over {MAX_STEPS} steps", "fewer", do))
-    return solution
+    return finished(solve(kin, seg, rtol=rtol, bed=False, form=BothSpecies.name, start=start))
 
 
 def _exposed(solution: Solution, seg: Segments, body, response: Response, tumours: Tumours, cells: Cells) -> Outcome:

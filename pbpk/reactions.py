@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from dose.errors import InputError, describe
+from pbpk.check import FRACTIONS
 from pbpk.kinetics import Kinetics
 from pbpk.state import FIRST_PORTAL, LIVER, LUNGS
 
@@ -36,7 +37,6 @@ RESERVED = ("venous", "arterial", "protein", "total", "free", "infusion", "admin
 """Words that other ids of the file begin with."""
 ENDS, OUTSIDE = ("urine", "bile", "released"), "excreta"
 """Pools that collect what has left, and their compartment, whose size of 1 L has no influence."""
-FRACTIONS = ("excreted_fraction", "biliary_fraction", "unbound_fraction", "returned_fraction")
 
 
 class Reaction(NamedTuple):

@@ -45,7 +45,7 @@ def kinetics(
     col = lambda values: jnp.asarray(np.asarray(values, float)[:, None])
     one = lambda value: jnp.asarray([float(value)])
     per_organ = lambda parameter: np.array([drug.number(parameter, o) for o in body.organs])
-    kps = np.array([_kps(drug, o, k) for o, k in zip(body.organs, body.kps_per_min, strict=True)])
+    kps = np.array([drug.number("kPS", o, k) for o, k in zip(body.organs, body.kps_per_min, strict=True)])
     in_kidney = np.array([filters(o) for o in body.organs], float) * body.volume_L
     sites = np.array([sites_nmol_L(drug, o, amino_acids) for o in body.organs])
     filtered = patient.gfr_mL_min / 1000 * drug.rows["phi", ""].value
@@ -119,7 +119,3 @@ def _unbound(drug: Ligand) -> float:
     """Part of the ligand in plasma that albumin, in excess and in equilibrium, leaves free."""
     affinity = drug.get("KD_albumin")
     return 1.0 if affinity is None else affinity.value / (affinity.value + rules()["blood", "albumin"][1])
-
-
-def _kps(drug: Ligand, organ: str, from_physiology: float) -> float:
-    return drug.number("kPS", organ, from_physiology)

@@ -18,7 +18,7 @@ from pbpk.carried import fitted
 from pbpk.course import HALF_LIVES_TO_THE_END
 from pbpk.forms import BothSpecies
 from pbpk.kinetics import Kinetics
-from pbpk.solve import AUDIT_RTOL, segments, solve
+from pbpk.solve import AUDIT_RTOL, finished, segments, solve
 
 TOUCH = 1e-3
 """Ligand left from earlier cycles, over the amount given next, above which cycles are solved together."""
@@ -73,10 +73,7 @@ def _direct(patients: list[Kinetics], activity, amount, start, infusion_min: flo
         per_nmol = _MBq_per_nmol(kin)
         seg = segments([0.0], [infusion_min], [given_nmol], [given_MBq / per_nmol], (), minutes)
         begin = None if body is None else fitted(body, kin)
-        found = solve(kin, seg, rtol=rtol, form=BothSpecies.name, start=begin)
-        if bool(found.failed):
-            do = "raise rtol, and check rates and volumes (pbpk.check.checked)"
-            raise InputError(describe("solve of a cycle", "more steps than it may take", "fewer", do))
+        found = finished(solve(kin, seg, rtol=rtol, form=BothSpecies.name, start=begin))
         body, end = found.y[-1], found.integrals
         tia = jnp.concatenate([end.organ[-1, :, 0], end.blood[-1, :, 0]]) * per_nmol / 60
         rows.append(Integrated(tia, end.kill[-1, :, 0] * (per_nmol / 60) ** 2))

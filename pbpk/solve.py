@@ -22,7 +22,18 @@ from pbpk.kinetics import Kinetics, rates
 from pbpk.segments import Profile, Segments, common_profile, segments
 from pbpk.state import Integrals, Layout, Ligand, unpack
 
-__all__ = ["AUDIT_RTOL", "PLANNING_RTOL", "Grid", "Segments", "Solution", "freeze", "segments", "solve", "solve_on"]
+__all__ = [
+    "AUDIT_RTOL",
+    "PLANNING_RTOL",
+    "Grid",
+    "Segments",
+    "Solution",
+    "finished",
+    "freeze",
+    "segments",
+    "solve",
+    "solve_on",
+]
 
 AUDIT_RTOL = 1e-6
 """For single patients and tests: time-integrated activity to about 1e-8."""
@@ -140,6 +151,22 @@ def solve(
     return Solution(kept[0], ratio, kept[1], steps, failed, form, kin.layout)
 
 
+def finished(solution: Solution) -> Solution:
+    """The solution, if it reached the end of the course.
+
+    Raises:
+        InputError: it hit the step limit.
+    """
+    _require_end(solution.failed)
+    return solution
+
+
+def _require_end(failed) -> None:
+    if bool(failed):
+        do = "raise rtol, and check rates and volumes (pbpk.check.checked)"
+        raise InputError(describe("solve of the kinetics", f"over {MAX_STEPS} steps", "fewer", do))
+
+
 def _checked_start(start, kin: Kinetics) -> np.ndarray:
     rows, shape = np.asarray(start, float), (BothSpecies.species * kin.layout.rows, kin.patients)
     if rows.shape != shape:
@@ -163,9 +190,7 @@ def freeze(
     """
     form = form or form_of(kin, seg)
     _, _, ends, steps, failed, recorded = _run(kin, seg, rtol, form, record=True, bed=False)
-    if bool(failed):
-        do = "raise rtol, and check rates and volumes (pbpk.check.checked)"
-        raise InputError(describe("solve to be frozen", f"over {MAX_STEPS} steps", "fewer", do))
+    _require_end(failed)
     count, ends = int(steps), np.asarray(ends)[: len(seg.length_min)]
     size = multiple * int(np.ceil(count / multiple))
     h = np.ones(size)

@@ -167,7 +167,7 @@ def test_a_dose_that_cannot_be_is_refused(says, dose):
 
 
 def test_a_grid_that_needs_too_many_steps_is_refused():
-    with pytest.raises(InputError, match="solve to be frozen"):
+    with pytest.raises(InputError, match="solve of the kinetics"):
         freeze(KIN, bolus(TOTAL, HOT, (), 60.0), rtol=1e-18)
 
 

@@ -58,7 +58,7 @@ def varied(kin: Kinetics, rng, count: int, log_sd: float) -> Kinetics:
     """`count` patients whose every field but decay and fractions is multiplied by a log-normal number of its own."""
     spread = lambda x: np.repeat(x, count, axis=-1) * np.exp(log_sd * rng.standard_normal((*x.shape[:-1], count)))
     many = jax.tree.map(lambda x: spread(np.asarray(x)), kin)
-    held = lambda k: [getattr(k, name) for name in (*FRACTIONS, "unbound_fraction", "decay")]
+    held = lambda k: [getattr(k, name) for name in (*FRACTIONS, "decay")]
     return eqx.tree_at(held, many, [np.repeat(np.asarray(x), count, axis=-1) for x in held(kin)])
 
 
