@@ -26,7 +26,8 @@ from pbpk.solve import Grid, Segments, form_of, freeze, segments, solve_on
 
 GRID_RTOL = 1e-3
 """Tolerance at which step sequences for calibration are frozen: activities to about 1e-4, far below any noise."""
-GRID_MULTIPLE = 256
+MINUTES_PER_HOUR = 60.0
+GRID_MULTIPLE = 128
 """Frozen grids are padded to a multiple of this, so that few programs are compiled; spare steps cost nothing."""
 ROWS_MULTIPLE = 64
 """Observations are padded to a multiple of this by copies of the last, to which the fit gives no weight."""
@@ -85,12 +86,20 @@ class Readout(eqx.Module):
 
 
 class Experiment(eqx.Module):
-    """All courses of a patient with frozen grids, ready to be solved for any offsets."""
+    """All courses of a patient, or of several like ones, with frozen grids, ready to be solved for any offsets.
+
+    Columns of `kinetics` are courses, patient after patient; those of `grid` are courses, the same for every patient.
+    """
 
     kinetics: Kinetics
     grid: Grid
     readout: Readout
     scaling: Scaling
+    MBq_per_nmol: np.ndarray
+
+    @property
+    def courses(self) -> int:
+        return self.grid.h_min.shape[1]
 
 
 def pool_weights(region: str, organs: tuple[str, ...], observed: frozenset[str]) -> np.ndarray | None:
@@ -128,21 +137,32 @@ def modelled(observations: Observations, organs: tuple[str, ...]) -> np.ndarray:
 
 
 def experiment(
-    courses: tuple[Course, ...], obs: Observations, names: tuple[str, ...], offsets, like: Experiment | None = None
-):
-    """An `Experiment` with step sequences frozen at the given offsets, no shorter than those of `like`."""
+    courses: tuple[Course, ...],
+    obs: Observations,
+    names: tuple[str, ...],
+    offsets,
+    like: Experiment | None = None,
+    *,
+    to_the_end: bool = False,
+) -> Experiment:
+    """An `Experiment` with step sequences frozen at the given offsets, no shorter than those of `like`.
+
+    Offsets of shape [parameter], or [parameter, lane]: then the steps suit all of these lanes. `to_the_end` follows
+    every course until its activity has decayed, for time integrals, and not just to its last observation.
+    """
     organs = courses[0].kinetics.organs
     scaling = Scaling.of(names, organs)
-    offsets = jnp.asarray(offsets)[:, None]
+    offsets = jnp.asarray(offsets).reshape(len(names), -1)
     owner = [next(k for k, course in enumerate(courses) if course.has(c)) for c in obs.cycle]
     minutes = np.array([courses[k].minute(c, t) for k, c, t in zip(owner, obs.cycle, obs.time_h, strict=True)])
     asked = [np.unique(minutes[np.array(owner) == k]) for k in range(len(courses))]
-    parts = [c.segments(ask, ask.max() if ask.size else c.end_min) for c, ask in zip(courses, asked, strict=True)]
+    ends = [c.end_min if to_the_end or not ask.size else ask.max() for c, ask in zip(courses, asked, strict=True)]
+    parts = [c.segments(ask, end) for c, ask, end in zip(courses, asked, ends, strict=True)]
     form = _common_form(courses, parts)
     grids, steps = [], np.zeros(len(obs), int)
     for k, (course, seg) in enumerate(zip(courses, parts, strict=True)):
         mine = np.array(owner) == k
-        kin = scaling.apply(course.kinetics, offsets)
+        kin = scaling.apply(tiled(course.kinetics, offsets.shape[1]), offsets)
         grid = freeze(kin, seg, rtol=GRID_RTOL, multiple=GRID_MULTIPLE, form=form)
         at = np.array([int(np.argmin(np.abs(seg.end_min - m))) for m in minutes[mine]], int)
         steps[mine] = grid.segment_end[at]
@@ -152,7 +172,14 @@ def experiment(
         grid=_stack(grids, like.grid.h_min.shape[0] if like else 0),
         readout=_readout(obs, organs, steps, np.array(owner), [c.nuclide for c in courses]),
         scaling=scaling,
+        MBq_per_nmol=np.array([c.nuclide.activity_MBq_per_nmol for c in courses]),
     )
+
+
+def tiled(kin: Kinetics, lanes: int) -> Kinetics:
+    """One patient as many; several patients as they are."""
+    same = kin.patients > 1 or lanes == 1
+    return kin if same else jax.tree.map(lambda x: jnp.broadcast_to(x, (*x.shape[:-1], lanes)), kin)
 
 
 def _common_form(courses, parts) -> str:
@@ -175,9 +202,10 @@ def pad_rows(x: np.ndarray, fill: float | None = None) -> np.ndarray:
 
 
 def _side_by_side(kinetics: list[Kinetics]) -> Kinetics:
+    """Columns patient after patient, the courses of each beside each other."""
     leaves = [eqx.partition(k, eqx.is_array) for k in kinetics]
-    joined = jax.tree.map(lambda *xs: jnp.concatenate(xs, axis=-1), *[arrays for arrays, _ in leaves])
-    return eqx.combine(joined, leaves[0][1])
+    beside = lambda *xs: jnp.stack(xs, axis=-1).reshape(*xs[0].shape[:-1], -1)
+    return eqx.combine(jax.tree.map(beside, *[arrays for arrays, _ in leaves]), leaves[0][1])
 
 
 def _stack(grids: list[Grid], at_least: int) -> Grid:
@@ -190,22 +218,48 @@ def _stack(grids: list[Grid], at_least: int) -> Grid:
         bolus_nmol=side("bolus_nmol", 0.0),
         infusion_nmol_per_min=side("infusion_nmol_per_min", 0.0),
         since_min=side("since_min", 0.0),
-        ratio=np.concatenate([g.ratio for g in grids]),
+        ratio=np.array([np.ravel(g.ratio)[0] for g in grids]),
         segment_end=np.arange(size),
         form=grids[0].form,
     )
 
 
+def of_lanes(exp: Experiment, lanes: int) -> Experiment:
+    """The experiment with every column of its grid (and, of one patient, its kinetics) once a lane."""
+    wide = lambda x: jnp.tile(jnp.asarray(x), lanes)
+    grid = eqx.tree_at(
+        lambda g: (g.h_min, g.active, g.bolus_nmol, g.infusion_nmol_per_min, g.since_min, g.ratio), exp.grid,
+        replace_fn=wide)  # fmt: skip
+    kinetics = exp.kinetics if exp.kinetics.patients == exp.courses * lanes else jax.tree.map(wide, exp.kinetics)
+    return eqx.tree_at(lambda e: (e.grid, e.kinetics), exp, (grid, kinetics))
+
+
+class Seen(eqx.Module):
+    """What lanes show: log activities (MBq) of the padded observations, [observation, lane], and integrals (MBq h) over
+    the whole grid of organs and then blood, [pool, course, lane]."""
+
+    log_activity: Float[Array, "observation lane"]
+    tia_MBq_h: Float[Array, "pool course lane"]
+
+
+def observe(exp: Experiment, offsets: Float[Array, "parameter lane"], adjoint: bool = False) -> Seen:
+    """Solve all lanes at once; differentiable in `offsets` (`adjoint` as in `pbpk.solve.solve_on`)."""
+    lanes, courses, at = offsets.shape[1], exp.courses, exp.readout
+    wide = of_lanes(exp, lanes)
+    kin = exp.scaling.apply(wide.kinetics, jnp.repeat(offsets, courses, axis=1))
+    solution = solve_on(kin, wide.grid, bed=False, adjoint=adjoint)
+    hot, integrals = solution.hot, solution.integrals
+    pools = jnp.concatenate([hot.organ_total(kin.layout), hot.blood], axis=1)
+    pools = pools.reshape(*pools.shape[:2], lanes, courses)
+    read = pools[jnp.asarray(at.step), :, :, jnp.asarray(at.course)]
+    activity = jnp.einsum("o,op,opl->ol", jnp.asarray(at.MBq_per_nmol), jnp.asarray(at.weights), read)
+    whole = jnp.concatenate([integrals.organ[-1], integrals.blood[-1]]).reshape(-1, lanes, courses)
+    tia = jnp.moveaxis(whole * jnp.asarray(exp.MBq_per_nmol) / MINUTES_PER_HOUR, 1, 2)
+    return Seen(jnp.log(activity), tia)
+
+
 def log_activity(
     exp: Experiment, offsets: Float[Array, " parameter"], adjoint: bool = False
 ) -> Float[Array, " observation"]:
-    """Log of the activity (MBq) that each (padded) observation should show; differentiable in `offsets`.
-
-    `adjoint` as in `pbpk.solve.solve_on`.
-    """
-    kin = exp.scaling.apply(exp.kinetics, offsets[:, None])
-    hot = solve_on(kin, exp.grid, bed=False, adjoint=adjoint).hot
-    pools = jnp.concatenate([hot.organ_total(kin.layout), hot.blood], axis=1)
-    read = pools[jnp.asarray(exp.readout.step), :, jnp.asarray(exp.readout.course)]
-    activity = jnp.asarray(exp.readout.MBq_per_nmol) * jnp.sum(jnp.asarray(exp.readout.weights) * read, axis=1)
-    return jnp.log(activity)
+    """Log of the activity (MBq) that each (padded) observation of one patient should show; differentiable."""
+    return observe(exp, offsets[:, None], adjoint).log_activity[:, 0]

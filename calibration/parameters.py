@@ -67,7 +67,7 @@ def prior(drug: Ligand, organs: tuple[str, ...], patient: Covariates, amino_acid
         rows += [(kind, organ, value) for kind, value in _organ_values(drug, organ, amino_acids) if value.cv > 0]
     log_sd = np.array([value.log_sd for _, _, value in rows])
     keys = [(kind, organ) for kind, organ, _ in rows]
-    correlation = np.array([[_correlated(a, b) for b in keys] for a in keys])
+    correlation = np.array([[correlated(a, b) for b in keys] for a in keys])
     return Prior(
         names=tuple(kind + (f"/{organ}" if organ else "") for kind, organ in keys),
         unit=tuple(value.unit for _, _, value in rows),
@@ -95,11 +95,12 @@ def _organ_values(drug: Ligand, organ: str, amino_acids: bool | None) -> Iterato
         yield "release", release
     if density and internalisation and (kind_of(organ) == "kidneys" or is_tumour(organ)):
         yield "internalisation", internalisation
-    if organ in GLANDS and ("kPS", organ) in drug.rows:
-        yield "kPS", drug.rows["kPS", organ]
+    if permeability := drug.get("kPS", organ):
+        yield "kPS", permeability
 
 
-def _correlated(a: tuple[str, str], b: tuple[str, str]) -> float:
+def correlated(a: tuple[str, str], b: tuple[str, str]) -> float:
+    """Correlation between patients of the log of two parameters, each (kind, organ)."""
     if a == b:
         return 1.0
     same = a[0] == b[0] and _group(a[1]) and _group(a[1]) == _group(b[1])

@@ -1,10 +1,12 @@
-"""The posterior of the moved parameters: draws, and what the data did to the prior."""
+"""The posterior of the moved parameters and of the errors their observations share: draws, and what the data taught."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from calibration.belief import Belief
 
 Z90 = 1.6448536269514722
 """Normal quantile that leaves 5% on each side."""
@@ -12,12 +14,16 @@ Z90 = 1.6448536269514722
 
 @dataclass(frozen=True)
 class Posterior:
-    """Laplace posterior in log space.
+    """Posterior in log space.
 
     `names` like "receptor_density/kidney_right"; `unit` per name; `prior_median` (physical value), `prior_log_sd`,
-    `map_log` (offset of the log from the prior median), all of shape [parameter]; `covariance` [parameter, parameter]
-    of the log offsets; `draws` [draw, parameter] of the log offsets. `chi2` sums the
-    squared residuals of the `observations_used` log activities at the optimum.
+    `map_log` (centre: offset of the log from the prior median), all of shape [parameter]; `covariance`
+    [parameter, parameter] of the log offsets; `draws` [draw, parameter] of the log offsets. `chi2` sums the squared
+    whitened residuals of the `observations_used` log activities at the optimum.
+
+    `error_names` are errors that observations share (calibration, recovery, volume): `error_mean` [error],
+    `error_draws` [draw, error], and `error_covariance` [error, parameter + error] with the parameters and each other.
+    `method` is "prior", "laplace", "importance" or "nuts"; `diagnostics` what that method says of itself.
     """
 
     names: tuple[str, ...]
@@ -30,6 +36,22 @@ class Posterior:
     chi2: float
     observations_used: int
     warnings: tuple[str, ...] = ()
+    error_names: tuple[str, ...] = ()
+    error_mean: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    error_covariance: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    error_draws: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    method: str = "laplace"
+    diagnostics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def belief(self) -> Belief:
+        """The normal of parameters and shared errors together: the next calibration's prior."""
+        p, e = len(self.names), len(self.error_names)
+        full = np.zeros((p + e, p + e))
+        full[:p, :p] = self.covariance
+        if e:
+            full[p:], full[:p, p:] = self.error_covariance, self.error_covariance[:, :p].T
+        return Belief((*self.names, *self.error_names), p, np.concatenate([self.map_log, self.error_mean]), full)
 
     @property
     def contraction(self) -> np.ndarray:
@@ -43,3 +65,7 @@ class Posterior:
     def interval90(self) -> tuple[np.ndarray, np.ndarray]:
         sd = np.sqrt(np.diag(self.covariance))
         return self.median * np.exp(-Z90 * sd), self.median * np.exp(Z90 * sd)
+
+    def error(self, name: str) -> np.ndarray | None:
+        """Draws [draw] of a shared error, or None where no observation shares it."""
+        return self.error_draws[:, self.error_names.index(name)] if name in self.error_names else None

@@ -42,7 +42,8 @@ def with_scans(study: Study, rng, times_h=SPECT_H, offsets=None) -> tuple[Study,
     count = len(regions)
     columns = (np.tile(times_h, len(REGIONS)), exact, COUNTING_SD * exact, np.full(count, np.nan))
     seen = Observations(regions, *columns, ("SPECT",) * count, (1,) * count)
-    noisy = exact * np.exp(noise.log_sd(seen, 1) * rng.standard_normal(count))
+    error = np.linalg.cholesky(noise.covariance(seen)) @ rng.standard_normal(count)
+    noisy = exact * np.exp(error)
     seen = Observations(regions, columns[0], noisy, COUNTING_SD * noisy, columns[3], seen.modality, seen.cycle)
     return replace(study, observations=seen), offsets
 

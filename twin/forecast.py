@@ -16,6 +16,7 @@ import numpy as np
 from calibration import noise
 from calibration.forward import Course, pool_weights
 from calibration.parameters import Scaling
+from calibration.sequential import backward
 from dose.nuclides import radionuclide
 from dose.provenance import load_table
 from dose.radiobiology import tissue
@@ -35,6 +36,7 @@ REPORTED = (*KIDNEYS, "kidneys", *KIDNEY_PARTS, "liver", "spleen", "parotid", "s
 CHUNK = 51
 """Draws solved at once: a working set that stays in the processor's cache."""
 DRIFT_SEED = 20_001
+BACKWARD_SEED = 20_002
 
 
 def constants() -> dict[str, float]:
@@ -93,34 +95,20 @@ def reported_regions(body: Body, twin: PatientTwin) -> tuple[str, ...]:
 
 
 def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseReport:
-    """Doses of each therapy cycle among `administrations`, with the posterior's draws."""
+    """Doses of each therapy cycle among `administrations`, with the posterior's draws.
+
+    A cycle that was measured has its own parameters (`calibration.sequential.backward`); cycles to come have those of
+    the last one measured, with a drift.
+    """
     body = body_of(twin.study, administrations)
     course = body.first
     cycles = tuple(sorted(a.cycle for a in course.administrations if a.cycle > 0))
     regions = reported_regions(body, twin)
-    last_h = {(c, r): _last_h(twin, c, r) for c in cycles for r in regions}
-    starts = [course.minute(c, 0.0) for c in cycles]
-    seen = [course.minute(c, t) for (c, _), t in last_h.items() if t > 0]
-    ask = np.unique([*starts, *seen, course.end_min])
-    ask = ask[ask > 0]
-    offsets = np.concatenate([twin.posterior.draws, twin.posterior.map_log[None]])
-    found = states(course, twin.posterior.names, offsets, ask)
-    tia, kill = tia_MBq_h(found, course), found.kill * (course.nuclide.activity_MBq_per_nmol / 60) ** 2
-    at = np.searchsorted(ask, [*starts[1:], course.end_min])
-    per_cycle = lambda x: np.diff(x[:, at], axis=1, prepend=0.0)
-    organ_tia, organ_kill = per_cycle(tia), per_cycle(kill)
-    drift = _drift(cycles, observed_cycles, regions, len(offsets))
+    organ_tia, organ_kill, extrapolated = _integrals(twin, body, cycles, regions)
+    drift = _drift(cycles, twin.cycle, regions, organ_tia.shape[-1])
     dose, weighted, bed, region_tia, mass = _doses(
         twin, body, regions, organ_tia, organ_kill, drift, course.nuclide.name
     )
-    extrapolated = np.ones((len(cycles), len(regions)))
-    for j, c in enumerate(cycles):
-        for k, r in enumerate(regions):
-            if last_h[c, r] > 0:
-                w = pool_weights(r, body.organs, frozenset())
-                begun = (w @ tia[:, np.searchsorted(ask, starts[j]), -1]) if starts[j] > 0 else 0.0
-                until = w @ tia[:, np.searchsorted(ask, course.minute(c, last_h[c, r])), -1] - begun
-                extrapolated[j, k] = 1 - until / (w @ organ_tia[:, j, -1])
     return DoseReport(
         regions=regions,
         cycles=cycles,
@@ -142,6 +130,56 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
     )
 
 
+def cycle_draws(twin: PatientTwin) -> dict[int, np.ndarray]:
+    """Log offsets [draw, parameter] of each measured cycle, draw by draw one patient's."""
+    return backward(twin.earlier, (twin.cycle, twin.posterior), BACKWARD_SEED)
+
+
+def _integrals(twin: PatientTwin, body: Body, cycles, regions):
+    """TIA (MBq h) and kill [pool, cycle, draw], the MAP last, and extrapolated fractions [cycle, region]."""
+    sets, course, p = cycle_draws(twin), body.first, twin.posterior
+    centre = dict(twin.earlier) | {twin.cycle: p}
+    rows = []
+    for used in dict.fromkeys(_describing(sets, c) for c in cycles):
+        mine = tuple(c for c in cycles if _describing(sets, c) == used)
+        middle = p.map_log.copy()
+        middle[[p.names.index(n) for n in centre[used].names]] = centre[used].map_log
+        rows += _of_cycles(twin, body, cycles, mine, regions, np.concatenate([sets[used], middle[None]]))
+    tia, kill, fraction = zip(*rows, strict=True)
+    return (
+        np.stack(tia, axis=1),
+        np.stack(kill, axis=1) * (course.nuclide.activity_MBq_per_nmol / 60) ** 2,
+        np.array(fraction),
+    )
+
+
+def _describing(sets, cycle: int) -> int:
+    """The measured cycle whose parameters describe a cycle: the last one not after it, or else the first."""
+    return max((c for c in sets if c <= cycle), default=min(sets))
+
+
+def _of_cycles(twin: PatientTwin, body: Body, cycles, mine, regions, offsets):
+    """(TIA [pool, draw], kill [organ, draw], extrapolated fraction [region]) of each of the cycles `mine`."""
+    course = body.first
+    start = {c: course.minute(c, 0.0) for c in cycles}
+    end = {c: start[n] for c, n in zip(cycles, cycles[1:], strict=False)} | {cycles[-1]: course.end_min}
+    last_min = {(c, r): course.minute(c, t) for c in mine for r in regions if (t := _last_h(twin, c, r)) > 0}
+    ask = np.unique([*(start[c] for c in mine), *(end[c] for c in mine), *last_min.values()])
+    found = states(course, twin.posterior.names, offsets, ask[ask > 0])
+    tia = np.concatenate([np.zeros_like(found.integral[:, :1]), tia_MBq_h(found, course)], axis=1)
+    kill = np.concatenate([np.zeros_like(found.kill[:, :1]), found.kill], axis=1)
+    at = lambda minute: int(np.searchsorted(ask[ask > 0], minute)) + 1 if minute > 0 else 0
+    for c in mine:
+        whole = tia[:, at(end[c])] - tia[:, at(start[c])]
+        fraction = np.ones(len(regions))
+        for k, r in enumerate(regions):
+            if (c, r) in last_min:
+                w = pool_weights(r, body.organs, frozenset())
+                after = w @ (tia[:, at(end[c]), -1] - tia[:, at(min(last_min[c, r], end[c])), -1])
+                fraction[k] = after / (w @ whole[:, -1])
+        yield whole, kill[:, at(end[c])] - kill[:, at(start[c])], fraction
+
+
 def _renal(region: str) -> bool:
     return region == "kidneys" or kind_of(region) == "kidneys"
 
@@ -161,14 +199,13 @@ def tia_MBq_h(found: States, course: Course) -> np.ndarray:
     return found.integral * course.nuclide.activity_MBq_per_nmol / 60
 
 
-def _drift(cycles, observed, regions, draws: int) -> np.ndarray:
-    """Factor [draw, cycle, region] of the change in uptake away from the last cycle seen, a random walk either way.
+def _drift(cycles, last: int, regions, draws: int) -> np.ndarray:
+    """Factor [draw, cycle, region] of the change in uptake after the last cycle measured, a random walk.
 
-    The fit has one set of parameters, weighted towards the last cycle seen; kidneys drift together.
+    Kidneys drift together.
     """
     rng = np.random.default_rng(DRIFT_SEED)
-    last = max((c for c in cycles if c in observed), default=min(cycles))
-    away = np.array([abs(c - last) for c in cycles])
+    away = np.array([max(c - last, 0) for c in cycles])
     walk = np.cumsum(rng.standard_normal((draws, max(away) + 1, len(regions))), axis=1)
     walk -= walk[:, :1]
     kidneys = [k for k, r in enumerate(regions) if _renal(r)]
@@ -191,7 +228,9 @@ def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str
         s, total = made[k], made[k].total_Gy_per_MBq_h
         noise_draw = kidney_noise if _renal(region) else rng.standard_normal(shape[0])
         part = _part_log_sd(region, twin.study.ligand)
-        error = np.exp(noise_draw * np.hypot(np.hypot(_mass_log_sd(region, body), part), s.relative_sd))
+        contour = _contour_error(twin, region, body)
+        mass_sd = 0.0 if contour.any() else _mass_log_sd(region, body)
+        error = np.exp(contour + noise_draw * np.hypot(np.hypot(mass_sd, part), s.relative_sd))
         error[-1] = 1.0
         tia[..., k] = np.einsum("p,pcd->dc", weights, organ_tia) * drift[..., k]
         dose[..., k] = total * tia[..., k] * error[:, None]
@@ -223,8 +262,23 @@ def _is_segmented(region: str, body: Body) -> bool:
 
 
 def _mass_log_sd(region: str, body: Body) -> float:
-    word = "segmented" if _is_segmented(region, body) else "unsegmented"
-    return noise.relative_sd("mass_tumour" if is_tumour(region) else "mass", word)
+    return noise.volume_log_sd(region, _is_segmented(region, body))
+
+
+def _contour_error(twin: PatientTwin, region: str, body: Body) -> np.ndarray:
+    """Log error [draw + 1] of the dose by a segmented region's contour: too large a contour, too small a dose.
+
+    Drawn with the error of the activity measured in it (`noise.shared_errors`); an organ of several measured parts
+    has the mean of theirs; zeros where no volume was measured.
+    """
+    sides = [twin.posterior.error(f"volume/{name}") for name in _contours(region, body)]
+    known = [draws for draws in sides if draws is not None]
+    drawn = np.mean(known, axis=0) if known and _is_segmented(region, body) else np.zeros(len(twin.posterior.draws))
+    return np.append(drawn, 0.0)
+
+
+def _contours(region: str, body: Body) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((region, *parts(region, body.organs), f"{region}_left", f"{region}_right")))
 
 
 def _other_tables(twin: PatientTwin) -> tuple[str, ...]:

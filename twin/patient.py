@@ -48,6 +48,9 @@ class LedgerEntry:
     forecast_median_MBq: float
     forecast_lower90_MBq: float
     forecast_upper90_MBq: float
+    crps: float | None = None
+    """Continuous ranked probability score of the log activity against the predictive draws; lower is
+    better; None in twins of before it was kept."""
 
     @property
     def is_inside(self) -> bool:
@@ -56,12 +59,22 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class PatientTwin:
-    """A study with its posterior and its ledger of forecasts against what was later seen."""
+    """A study with its posterior and its ledger of forecasts against what was later seen.
+
+    `posterior` stands after the last cycle that was measured; `earlier` holds (cycle, posterior) as they stood after
+    the cycles before, oldest first.
+    """
 
     study: Study
     posterior: Posterior
     ledger: tuple[LedgerEntry, ...] = ()
     provenance: dict[str, str] = field(default_factory=dict)
+    earlier: tuple[tuple[int, Posterior], ...] = ()
+
+    @property
+    def cycle(self) -> int:
+        """The therapy cycle that `posterior` describes; a scan before therapy is taken to describe the first."""
+        return max((*self.study.observations.cycle, 1))
 
     def with_ledger(self, entries) -> PatientTwin:
         return replace(self, ledger=(*self.ledger, *entries))

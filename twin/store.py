@@ -24,7 +24,7 @@ from pbpk.parameters import Covariates
 from twin.patient import LedgerEntry, PatientTwin, Study
 from twin.whole import not_writable, replace_folder, write_whole
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
 
 
@@ -34,7 +34,13 @@ def _with_model(words: dict) -> dict:
     return words | {"format": 2, "study": words["study"] | {"model": {}}, "provenance": provenance}
 
 
-MIGRATIONS: dict = {1: _with_model}
+def _with_cycles(words: dict) -> dict:
+    """Format 2 had one posterior for all cycles, no shared errors and no scores."""
+    posterior = words["posterior"] | {"error_names": [], "method": "laplace", "diagnostics": {}}
+    return words | {"format": 3, "posterior": posterior, "earlier": []}
+
+
+MIGRATIONS: dict = {1: _with_model, 2: _with_cycles}
 """From version n: a function of the words (dict) that returns the words of version n + 1."""
 
 NUMBERS = ("time_h", "activity_MBq", "sd_MBq", "volume_mL")
@@ -44,8 +50,12 @@ POSTERIOR = {
     "map_log": ("parameter",),
     "covariance": ("parameter", "parameter_"),
     "draws": ("draw", "parameter"),
+    "error_mean": ("error",),
+    "error_covariance": ("error", "all"),
+    "error_draws": ("draw", "error"),
 }
-"""Arrays of a posterior and their dimensions in the netCDF file."""
+"""Arrays of a posterior and their dimensions in the netCDF file (those of an earlier cycle with its number)."""
+SINCE_FORMAT_3 = ("error_mean", "error_covariance", "error_draws")
 
 
 def save(twin: PatientTwin, folder) -> Path:
@@ -86,6 +96,7 @@ def open(folder) -> PatientTwin:
         posterior=_posterior(words["posterior"], arrays),
         ledger=tuple(LedgerEntry(**entry) for entry in words["ledger"]),
         provenance=words["provenance"],
+        earlier=tuple((int(c), _posterior(w, arrays, _mark(int(c)))) for c, w in words["earlier"]),
     )
 
 
@@ -122,7 +133,7 @@ def _sha256(path: Path) -> str:
 
 
 def _words(twin: PatientTwin) -> dict:
-    study, posterior = twin.study, twin.posterior
+    study = twin.study
     kept = {"id": study.id, "ligand": study.ligand, "nuclide": study.nuclide, "source": study.source}
     return {
         "study": kept
@@ -135,19 +146,41 @@ def _words(twin: PatientTwin) -> dict:
             "warnings": list(study.warnings),
             "truth_Gy": [[cycle, region, dose] for (cycle, region), dose in study.truth_Gy.items()],
         },
-        "posterior": {name: list(getattr(posterior, name)) for name in ("names", "unit", "warnings")}
-        | {"chi2": float(posterior.chi2), "observations_used": int(posterior.observations_used)},
+        "posterior": _posterior_words(twin.posterior),
+        "earlier": [[cycle, _posterior_words(posterior)] for cycle, posterior in twin.earlier],
         "ledger": [asdict(entry) for entry in twin.ledger],
         "provenance": dict(twin.provenance),
     }
+
+
+LISTS, VALUES = ("names", "unit", "warnings", "error_names"), ("chi2", "observations_used", "method", "diagnostics")
+
+
+def _posterior_words(posterior: Posterior) -> dict:
+    numbers = {"chi2": float(posterior.chi2), "observations_used": int(posterior.observations_used)}
+    said = {"method": posterior.method, "diagnostics": dict(posterior.diagnostics)}
+    return {name: list(getattr(posterior, name)) for name in LISTS} | numbers | said
+
+
+def _mark(cycle: int) -> str:
+    """What follows the name of an array, and of its dimensions, of an earlier cycle's posterior."""
+    return f"_cycle_{cycle}"
 
 
 def _arrays(twin: PatientTwin):
     import xarray as xr
 
     seen = {f"observed_{name}": ("observation", getattr(twin.study.observations, name)) for name in NUMBERS}
-    fitted = {name: (dims, np.asarray(getattr(twin.posterior, name), dtype=float)) for name, dims in POSTERIOR.items()}
+    fitted = _posterior_arrays(twin.posterior, "")
+    for cycle, posterior in twin.earlier:
+        fitted |= _posterior_arrays(posterior, _mark(cycle))
     return xr.Dataset(seen | fitted)
+
+
+def _posterior_arrays(posterior: Posterior, mark: str) -> dict:
+    as_array = lambda name: np.asarray(getattr(posterior, name), dtype=float)
+    present = {name: dims for name, dims in POSTERIOR.items() if posterior.error_names or name not in SINCE_FORMAT_3}
+    return {f"{n}{mark}": (tuple(d + mark for d in dims), as_array(n)) for n, dims in present.items()}
 
 
 def _study(words: dict, arrays) -> Study:
@@ -167,7 +200,8 @@ def _study(words: dict, arrays) -> Study:
     )
 
 
-def _posterior(words: dict, arrays) -> Posterior:
-    lists = {name: tuple(words[name]) for name in ("names", "unit", "warnings")}
-    numbers = {name: words[name] for name in ("chi2", "observations_used")}
-    return Posterior(**lists, **numbers, **{name: arrays[name].values for name in POSTERIOR})
+def _posterior(words: dict, arrays, mark: str = "") -> Posterior:
+    lists = {name: tuple(words[name]) for name in LISTS}
+    numbers = {name: words[name] for name in VALUES}
+    present = [name for name in POSTERIOR if f"{name}{mark}" in arrays]
+    return Posterior(**lists, **numbers, **{name: arrays[f"{name}{mark}"].values for name in present})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -10,17 +11,17 @@ from twin._jax import configure
 
 configure()
 
-from calibration import noise  # noqa: E402
 from calibration.fit import calibrate as fit  # noqa: E402
 from calibration.forward import modelled, pool_weights  # noqa: E402
 from calibration.observations import Observations  # noqa: E402
-from calibration.posterior import Z90  # noqa: E402
+from calibration.sequential import drifted, extended  # noqa: E402
 from dose.activity import late_slope_flag  # noqa: E402
 from dose.errors import InputError, describe  # noqa: E402
 from dose.regions import is_tumour  # noqa: E402
-from twin.body import body_of, tables  # noqa: E402
-from twin.forecast import activities, dose_report, reported_regions  # noqa: E402
-from twin.patient import DoseReport, LedgerEntry, PatientTwin, Study  # noqa: E402
+from twin.body import Body, body_of, tables  # noqa: E402
+from twin.forecast import activities, cycle_draws, dose_report, reported_regions  # noqa: E402
+from twin.ledger import entries_of  # noqa: E402
+from twin.patient import DoseReport, PatientTwin, Study  # noqa: E402
 from twin.planning import plan  # noqa: E402
 
 __all__ = ["adapt", "band", "calibrate", "plan", "predict"]
@@ -29,22 +30,18 @@ BAND_DRAWS = 102
 """Draws behind the bands of a figure; enough for a 90% band at the width of a line."""
 
 
-def calibrate(study: Study, *, draws: int = 200, seed: int = 0) -> PatientTwin:
-    """A twin whose parameters follow the study's observations.
+def calibrate(study: Study, *, draws: int = 200, seed: int = 0, method: str = "importance") -> PatientTwin:
+    """A twin whose parameters follow the study's observations, cycle after cycle.
+
+    What a cycle taught is the prior of the next, widened by the drift of uptake between them; a scan before therapy is
+    taken with the first cycle. `method`: see `calibration.fit.calibrate`.
 
     Raises:
         CalibrationError: no usable optimum, or double precision is off.
         InputError: the study has no therapy tracer to follow, or covariates that cannot be.
     """
     body = body_of(study)
-    latest = max((c for c in study.observations.cycle), default=1)
-    known = study.observations.select([any(k.has(c) for k in body.courses) for c in study.observations.cycle])
-    if len(known) < len(study.observations):
-        missing = sorted(set(study.observations.cycle) - set(known.cycle))
-        found = f"measurements of cycle {missing[0]} without an administration"
-        raise InputError(describe("administrations", found, "one for each measured cycle", "add it to patient.toml"))
-    posterior = fit(body.courses, known, body.prior, draws=draws, seed=seed, to_cycle=max(latest, 1))
-    warnings = (*posterior.warnings, *_kinetics_flags(study), *_left_out(study, body.organs))
+    _require_given(body, study.observations)
     provenance = {
         "ligand": f"{study.nuclide}-{study.ligand}: pbpk/data/ligands.csv",
         "physiology": "pbpk/data/physiology.csv",
@@ -52,7 +49,46 @@ def calibrate(study: Study, *, draws: int = 200, seed: int = 0) -> PatientTwin:
         "tables": tables(),
         "prior sources": ", ".join(dict.fromkeys(body.prior.sources)),
     }
-    return PatientTwin(study, replace(posterior, warnings=warnings), (), provenance)
+    first, *later = _stages(study.observations)
+    posterior = fit(body.courses, first, body.prior, draws=draws, seed=seed, method=method)
+    start = PatientTwin(replace(study, observations=first), posterior, (), provenance)
+    made = functools.reduce(functools.partial(_assimilated, seed=seed, method=method), later, start)
+    return _with_flags(made, body.organs)
+
+
+def _stages(obs: Observations) -> list[Observations]:
+    """Observations by therapy cycle, those before therapy with the first."""
+    stages = sorted({max(c, 1) for c in obs.cycle}) or [1]
+    return [obs.select([max(c, 1) == stage for c in obs.cycle]) for stage in stages]
+
+
+def _assimilated(twin: PatientTwin, new: Observations, *, seed: int = 0, method: str = "importance") -> PatientTwin:
+    """The twin after more observations of one cycle, its own or a later one."""
+    study = replace(twin.study, observations=twin.study.observations.join(new))
+    body, draws = body_of(study), len(twin.posterior.draws)
+    cycle = max((*new.cycle, 1))
+    known = drifted(extended(twin.posterior.belief, body.prior), cycle - twin.cycle)
+    posterior = fit(body.courses, new, body.prior, draws=draws, seed=seed, known=known, method=method)
+    posterior = replace(
+        posterior,
+        chi2=twin.posterior.chi2 + posterior.chi2,
+        observations_used=twin.posterior.observations_used + posterior.observations_used,
+        warnings=tuple(dict.fromkeys((*twin.posterior.warnings, *posterior.warnings))),
+    )
+    earlier = (*twin.earlier, (twin.cycle, twin.posterior)) if cycle > twin.cycle else twin.earlier
+    return replace(twin, study=study, posterior=posterior, earlier=earlier)
+
+
+def _with_flags(twin: PatientTwin, organs) -> PatientTwin:
+    said = (*twin.posterior.warnings, *_kinetics_flags(twin.study), *_left_out(twin.study, organs))
+    return replace(twin, posterior=replace(twin.posterior, warnings=tuple(dict.fromkeys(said))))
+
+
+def _require_given(body: Body, obs: Observations) -> None:
+    missing = sorted({c for c in obs.cycle if not any(course.has(c) for course in body.courses)})
+    if missing:
+        found = f"measurements of cycle {missing[0]} without an administration"
+        raise InputError(describe("administrations", found, "one for each measured cycle", "add it to patient.toml"))
 
 
 def _kinetics_flags(study: Study) -> tuple[str, ...]:
@@ -91,47 +127,22 @@ def predict(twin: PatientTwin, administrations=None) -> DoseReport:
 
 
 def adapt(twin: PatientTwin, observations: Observations, administrations=()) -> PatientTwin:
-    """The twin after later scans: forecasts are entered in the ledger beside what was seen, then all data are fitted.
+    """The twin after later scans: forecasts are entered in the ledger beside what was seen, then the scans are taken in.
 
-    Earlier cycles count less the older they are (drift rows of noise.csv); the forecast is made before the new
-    observations are used.
+    The posterior so far is the prior, widened by the drift of uptake where a new cycle began. Scans of a cycle before
+    the twin's latest are refused an update of their own: then all data are calibrated again.
     """
     study = replace(twin.study, administrations=(*twin.study.administrations, *administrations))
-    entries = _ledger(replace(twin, study=study), observations)
-    renewed = calibrate(
-        replace(study, observations=study.observations.join(observations)), draws=len(twin.posterior.draws)
-    )
+    forecast = replace(twin, study=study)
+    entries = entries_of(forecast, observations)
+    joined = replace(study, observations=study.observations.join(observations))
+    body = body_of(joined)
+    _require_given(body, observations)
+    if min(max(c, 1) for c in observations.cycle) < twin.cycle:
+        renewed = calibrate(joined, draws=len(twin.posterior.draws))
+    else:
+        renewed = _with_flags(functools.reduce(_assimilated, _stages(observations), forecast), body.organs)
     return replace(renewed, ledger=(*twin.ledger, *entries))
-
-
-def _ledger(twin: PatientTwin, observations: Observations) -> list[LedgerEntry]:
-    """Predictive median and 90% interval of each observation, with its own measurement error and drift."""
-    body = body_of(twin.study)
-    obs = observations.select(modelled(observations, body.organs))
-    before = max((c for c in twin.study.observations.cycle), default=0)
-    entries = []
-    for course in body.courses:
-        mine = obs.select([course.has(c) for c in obs.cycle])
-        if not len(mine):
-            continue
-        activity = _observed(body, twin, course, mine)
-        apart = [max(c - max(before, 1), 0) for c in mine.cycle]
-        drift = np.array([noise.drift_log_sd(r, n) for r, n in zip(mine.region, apart, strict=True)])
-        median = np.median(np.log(activity), axis=1)
-        spread = Z90 * np.sqrt(np.var(np.log(activity), axis=1) + noise.log_sd(mine) ** 2 + drift**2)
-        for k in range(len(mine)):
-            low, mid, high = np.exp(median[k] + spread[k] * np.array([-1, 0, 1]))
-            entries.append(LedgerEntry(mine.cycle[k], mine.region[k], float(mine.time_h[k]),
-                                       float(mine.activity_MBq[k]), float(mid), float(low), float(high)))  # fmt: skip
-    return entries
-
-
-def _observed(body, twin: PatientTwin, course, obs: Observations) -> np.ndarray:
-    seen = {c: frozenset(r for r, k in zip(obs.region, obs.cycle, strict=True) if k == c) for c in set(obs.cycle)}
-    weights = np.stack([pool_weights(r, body.organs, seen[c]) for r, c in zip(obs.region, obs.cycle, strict=True)])
-    minutes = np.array([course.minute(c, t) for c, t in zip(obs.cycle, obs.time_h, strict=True)])
-    every = activities(body, twin.posterior.names, course, minutes, weights, twin.posterior.draws)
-    return every[np.arange(len(obs)), np.arange(len(obs))]
 
 
 def band(twin: PatientTwin, cycle: int, time_h) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -144,7 +155,8 @@ def band(twin: PatientTwin, cycle: int, time_h) -> dict[str, tuple[np.ndarray, n
     time_h = np.maximum(np.asarray(time_h, float), 1e-3)
     minutes = np.array([course.minute(cycle, t) for t in time_h])
     shown = {r: w for r, w in weights.items() if w is not None}
-    draws = twin.posterior.draws[:BAND_DRAWS]
+    sets = cycle_draws(twin)
+    draws = sets.get(max(cycle, 1), twin.posterior.draws)[:BAND_DRAWS]
     activity = activities(body, twin.posterior.names, course, minutes, np.stack(list(shown.values())), draws)
     quantiles = np.percentile(activity, [50, 5, 95], axis=-1)
     return {r: (quantiles[0, k], quantiles[1, k], quantiles[2, k]) for k, r in enumerate(shown)}

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from calibration import noise
-from calibration.fit import _birge, _laplace, calibrate
+from calibration.belief import Belief
+from calibration.fit import calibrate, widening
 from calibration.forward import pool_weights
 from calibration.observations import Observations
 from calibration.parameters import prior
+from calibration.problem import problem
 from dose.errors import InputError
 from pbpk.parameters import Covariates, ligand
 from pbpk.scaling import physiology
@@ -45,27 +47,31 @@ def test_kidneys_are_correlated_and_liver_is_not(psma):
 
 def test_an_unobserved_kidney_learns_from_the_other_through_the_correlation(psma):
     left, right = (psma.names.index(f"receptor_density/{o}") for o in ("kidney_left", "kidney_right"))
-    posterior = _laplace(psma, np.array([left]), np.array([0.5]), np.array([[0.01]]), 0.0, 1, (), 50, 0)
-    assert posterior.map_log[right] == pytest.approx(0.95 * 0.5)
-    assert 0 < posterior.contraction[right] < posterior.contraction[left]
-    assert np.linalg.eigvalsh(posterior.covariance).min() > 0
+    after = Belief.of(psma).updated(np.array([left]), np.array([0.5]), np.array([[0.01]]))
+    contraction = 1 - np.diag(after.covariance) / psma.log_sd**2
+    assert after.mean[right] == pytest.approx(0.95 * 0.5)
+    assert 0 < contraction[right] < contraction[left]
+    assert np.linalg.eigvalsh(after.covariance).min() > 0
 
 
-def test_older_cycles_count_less():
-    assert noise.log_sd(seen(cycle=1), to_cycle=4)[0] > noise.log_sd(seen(cycle=1), to_cycle=1)[0]
+def two_regions(psma):
+    """A problem of one scan of liver and spleen."""
+    obs = seen("liver").join(seen("spleen"))
+    return problem(Belief.of(psma), obs, ORGANS), obs
 
 
 def test_a_missed_curve_widens_only_its_own_organ(psma):
-    obs = seen("liver").join(seen("spleen"))
-    names = ("release/liver", "release/spleen")
-    factor, warnings = _birge(names, obs, np.array([4.0, 0.1]), ORGANS)
-    assert factor == pytest.approx([4.0, 1.0])
+    prob, obs = two_regions(psma)
+    factor, warnings = widening(prob, obs, np.array([4.0, 0.1]), ORGANS)
+    assert factor[prob.names.index("release/liver")] == pytest.approx(4.0)
+    assert factor[prob.names.index("release/spleen")] == factor[prob.names.index("filtration")] == 1.0
     assert "liver" in warnings[0]
 
 
 def test_a_good_fit_is_not_widened(psma):
-    factor, warnings = _birge(("release/liver",), seen("liver"), np.array([0.9]), ORGANS)
-    assert factor == pytest.approx([1.0])
+    prob, obs = two_regions(psma)
+    factor, warnings = widening(prob, obs, np.array([0.9, 0.9]), ORGANS)
+    assert np.all(factor == 1.0)
     assert warnings == ()
 
 
