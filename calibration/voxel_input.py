@@ -41,6 +41,10 @@ class Series:
             raise InputError(describe("noise", "an sd that is not above 0", "sds above 0", do))
         return activity, sd
 
+    def replaced(self, activity, sd) -> Series:
+        """The same scans with other activities and sds [scan, voxel], which are in order of time."""
+        return Series(self.time_h, activity, sd, np.arange(len(self.time_h)), self.shape)
+
 
 def series(activity, time_h, noise) -> Series:
     """The scans, with shapes and times checked.

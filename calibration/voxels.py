@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibration.voxel_choice import Chosen, choose
+from calibration.voxel_filter import Denoised, ParticleFilter, denoised
 from calibration.voxel_input import check_words, decay_per_h, given_rates, series
 from calibration.voxel_models import MODELS
 from calibration.voxel_noise import VoxelNoise
@@ -58,6 +59,7 @@ def tia_map(
     correlated_relative_sd: float = 0.0,
     rejected_chi2_per_dof: float = REJECTED_CHI2_PER_DOF,
     detection_sd: float | None = None,
+    denoise: ParticleFilter | None = None,
     chunk: int = CHUNK_VOXELS,
     workers: int = 2,
 ) -> VoxelTIA:
@@ -75,6 +77,8 @@ def tia_map(
         rejected_chi2_per_dof: chi2 per degree of freedom from which on a curve is not accepted.
         detection_sd: how far a voxel must stand out of the noise to be fitted on its own; None: that of voxels.csv, 6.
             Higher trades the clearance of faint voxels for a sum with less bias (docs/voxel-tia.md).
+        denoise: a `ParticleFilter` takes noise out of the scans first and gives the sd map; None (default): no filter.
+            The scans must then be images, [scan, z, y, x] or [scan, y, x].
         chunk: voxels at a time in each of `workers` threads.
 
     Raises:
@@ -85,6 +89,8 @@ def tia_map(
     """
     check_words(choice, models, start, tail)
     scans, physical = series(activity_MBq_mL, time_h, noise), decay_per_h(half_life_h)
+    cleaned = None if denoise is None else denoised(scans, denoise, physical, workers)
+    scans = scans if cleaned is None else scans.replaced(cleaned.activity, cleaned.sd)
     rate = given_rates(teff_h, len(scans.time_h), scans.shape, half_life_h)
     noise = scans.noise if isinstance(scans.noise, VoxelNoise) else None
     detected = limit("detection_sd") if detection_sd is None else detection_sd
@@ -96,7 +102,19 @@ def tia_map(
         total, faint = np.sum([s[0] for s in sums], axis=0), np.sum([s[1] for s in sums], axis=0)
         plan = replace(plan, background_per_h=pooled_rate(plan.time_h, faint, physical))
         parts = list(pool.map(lambda s: _chunk(plan, *scans.read(s), None if rate is None else rate[s]), slices))
-    return _assembled(plan, parts, total, scans.shape, correlated_relative_sd)
+    found = _assembled(plan, parts, total, scans.shape, correlated_relative_sd)
+    return found if cleaned is None else _with_filter(found, cleaned)
+
+
+def _with_filter(found: VoxelTIA, cleaned: Denoised) -> VoxelTIA:
+    """Filtered voxels with the particles' sd, or the curve's where that is wider; the curve's alone is too small, as
+    the errors of filtered scans go together.
+    """
+    where = cleaned.filtered.reshape(found.sd_MBq_h_mL.shape)
+    sd = np.where(where, np.fmax(cleaned.integral_sd.reshape(where.shape), found.sd_MBq_h_mL), found.sd_MBq_h_mL)
+    method = f"{found.method}; {where.mean():.0%} of the voxels denoised by a particle filter"
+    warnings = tuple(words for words in found.warnings if not words.startswith("residuals are"))
+    return replace(found, sd_MBq_h_mL=sd, noise_factor=None, method=method, warnings=warnings)
 
 
 def _sums(activity, sd, detection_sd: float):

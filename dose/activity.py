@@ -87,7 +87,7 @@ MODELS = {
 """Curve from log parameters, and starts of the parameters after the slow phase (None: half its amplitude)."""
 
 
-def _checked(time_h, activity_MBq, sd_MBq=None):
+def checked_points(time_h, activity_MBq, sd_MBq=None):
     """Sorted float arrays, shape [time]."""
     t, a = np.asarray(time_h, dtype=float), np.asarray(activity_MBq, dtype=float)
     sd = np.ones_like(a) if sd_MBq is None else np.broadcast_to(np.asarray(sd_MBq, dtype=float), a.shape)
@@ -111,13 +111,13 @@ def fit_curves(time_h, activity_MBq, sd_MBq, nuclide: str) -> AveragedTIA:
     Raises:
         InputError: fewer than two points, or values that are not usable.
     """
-    t, a, sd = _checked(time_h, activity_MBq, sd_MBq)
+    t, a, sd = checked_points(time_h, activity_MBq, sd_MBq)
     if len(t) < 2:
         do = "use dose.madsen_tia or dose.hanscheid_tia and say so, or calibrate the twin, whose prior knows clearance"
         raise InputError(describe("time_h", f"{len(t)} measurement", "two or more to fit a curve", do))
     lp = radionuclide(nuclide).decay_constant_per_h
     fits = tuple(_fit(name, t, a, sd, lp) for name, (_, starts) in MODELS.items() if 2 + len(starts[0]) <= len(t))
-    return _average(fits, t, late_slope_flag(t, a, nuclide))
+    return averaged(fits, t, late_slope_flag(t, a, nuclide))
 
 
 def _fit(name, t, a, sd, lp) -> CurveFit:
@@ -162,9 +162,12 @@ def _tia_sd(build, found, lp, low, high) -> float:
     return float(np.sqrt(max(0.0, gradient[free] @ covariance @ gradient[free])))
 
 
-def _average(fits, t, slope_note) -> AveragedTIA:
-    """Akaike weights among comparable models; equal ones where the comparison is undefined or all of them miss."""
-    accepted = [fit for fit in fits if _is_accepted(fit, len(t))]
+def averaged(fits, t, slope_note: str | None = None, *, errors_known: bool = True) -> AveragedTIA:
+    """Akaike weights among comparable models; equal ones where the comparison is undefined or all of them miss.
+
+    `fits` are `CurveFit`, `t` the times [time] they were fitted to. Without known errors no misfit is refused.
+    """
+    accepted = [fit for fit in fits if not errors_known or _is_accepted(fit, len(t))]
     ranked = [fit for fit in accepted if fit.aicc is not None]
     used, notes = ranked or accepted or fits, [slope_note] if slope_note else []
     if ranked:
@@ -191,7 +194,7 @@ def _is_accepted(fit: CurveFit, n: int) -> bool:
 
 def late_slope_flag(time_h, activity_MBq, nuclide: str) -> str | None:
     """What is impossible or unknown about the last two points, in words; None where nothing is."""
-    t, a, _ = _checked(time_h, activity_MBq)
+    t, a, _ = checked_points(time_h, activity_MBq)
     if len(t) < 2:
         return "one measurement: the clearance is not measured"
     slope, lp = math.log(a[-2] / a[-1]) / (t[-1] - t[-2]), radionuclide(nuclide).decay_constant_per_h

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dose.activity import TAIL_DISAGREEMENT, _checked
+from dose.activity import TAIL_DISAGREEMENT, checked_points, late_slope_flag
+from dose.curves import mono
 from dose.errors import InputError, describe, nearest
 from dose.nuclides import radionuclide
 
@@ -54,7 +55,7 @@ def trapezoid_tia(time_h, activity_MBq, nuclide: str, *, start: str, tail: str, 
     """
     for field, value, choices in (("start", start, STARTS), ("tail", tail, TAILS), ("rule", rule, RULES)):
         check_choice(field, value, choices)
-    t, a, _ = _checked(time_h, activity_MBq)
+    t, a, _ = checked_points(time_h, activity_MBq)
     first = t[0] * a[0] * (0.5 if start == "triangle" else 1.0)
     return TrapezoidTIA(float(first), _between(t, a, rule), float(a[-1] / _tail_rate(t, a, nuclide, tail)))
 
@@ -66,6 +67,22 @@ def _between(t, a, rule: str) -> float:
     falls = a[1:] < a[:-1]
     ratio = np.where(falls, a[:-1] / a[1:], math.e)
     return float(np.where(falls, np.diff(t) * (a[:-1] - a[1:]) / np.log(ratio), linear).sum())
+
+
+def log_linear(time_h, activity_MBq, nuclide: str):
+    """One exponential by a straight line through the logarithms, each point counting alike, shapes [time].
+
+    Raises:
+        InputError: fewer than two points, or a line that falls more slowly than physical decay.
+    """
+    t, a, _ = checked_points(time_h, activity_MBq)
+    physical, late = radionuclide(nuclide).decay_constant_per_h, t - t.mean()
+    rate = -float(late @ np.log(a)) / float(late @ late) if len(t) > 1 else 0.0
+    if rate < physical * (1 - 1e-9):
+        expected = f"two or more points that fall at least as fast as physical decay, {physical:.3g} /h"
+        do = "fit with dose.fit_curves, which holds the rate at physical decay, and look at its notes"
+        raise InputError(describe("activity_MBq", f"a slope of {rate:.3g} /h", expected, do))
+    return mono(float(np.exp(np.log(a).mean() + rate * t.mean())), rate)
 
 
 def _tail_rate(t, a, nuclide: str, tail: str) -> float:
@@ -81,7 +98,13 @@ def _tail_rate(t, a, nuclide: str, tail: str) -> float:
 
 
 def tail_rules_flag(time_h, activity_MBq, nuclide: str) -> str | None:
-    """Says in words when the physical tail and the last-two tail disagree by over 30%; None where they agree."""
+    """Says in words when the physical tail and the last-two tail disagree by over 30%; None where they agree.
+
+    Where the last two points fall more slowly than physical decay there is no last-two tail, and the words say so.
+    """
+    impossible = late_slope_flag(time_h, activity_MBq, nuclide)
+    if impossible is not None:
+        return impossible
     totals = {
         tail: trapezoid_tia(time_h, activity_MBq, nuclide, start="triangle", tail=tail).tia_MBq_h for tail in TAILS
     }

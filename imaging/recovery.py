@@ -99,10 +99,13 @@ def volume_sd(volume_mL: float, voxel_mm: float, delineation_fwhm_mm: float) -> 
 
 
 def contour_sd(volume_mL: float, voxel_mm: float, how: Measurement) -> float:
-    """Relative sd of the counts in a contour, phi / (2 R) times that of the volume (Gear 2018, for a sphere)."""
+    """Relative sd of the counts in a contour, phi / (2 R) times that of the volume (Gear 2018, for a sphere).
+
+    phi/2 is the density at the surface of a sphere blurred by a Gaussian (derived in docs/uncertainty.md).
+    """
     radius = 10 * (3 * volume_mL / (4 * math.pi)) ** (1 / 3)
     u = 2 * radius * math.sqrt(math.log(2)) / how.fwhm_mm
-    phi = erf(u) - (1 - math.exp(-4 * math.log(2) * radius**2 / how.fwhm_mm**2)) / (u * math.sqrt(math.pi))
+    phi = erf(2 * u) - (1 - math.exp(-4 * u**2)) / (u * math.sqrt(math.pi))
     spread = volume_sd(volume_mL, voxel_mm, how.delineation_fwhm_mm)
     return float(phi / (2 * sphere_recovery(volume_mL, how.fwhm_mm)) * spread)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from calibration.voxel_dose import DoseKernel, dose_map
+from calibration.voxel_filter import ParticleFilter
 from calibration.voxel_noise import VoxelNoise
 from calibration.voxel_result import BIT, FLAGS, NAMES
 from calibration.voxel_rules import trapezoid
@@ -200,3 +202,80 @@ def test_a_noise_without_floor_is_refused():
 def test_an_effective_half_life_above_the_physical_one_is_refused():
     with pytest.raises(InputError, match="teff_h"):
         tia_map([[1.0]], [4.0], NOISE, HALF_LIFE_H, teff_h=200.0)
+
+
+IMAGES = MONO[:, None, None, None] * np.ones((1, 5, 5, 5))
+KERNEL = DoseKernel(np.full((3, 3, 3), 0.01), 0.1)
+
+
+def test_a_missing_value_stays_missing_in_a_filtered_map():
+    data = IMAGES.copy()
+    data[1, 0, 0, 0] = np.nan
+    found = tia_map(data, TIME_H, NOISE, HALF_LIFE_H, denoise=ParticleFilter())
+    assert np.isnan(found.tia_MBq_h_mL[0, 0, 0])
+    assert found.where("invalid").sum() == 1
+    # 128 particles of 5 % noise; the scans carry none
+    assert found.tia_MBq_h_mL[2, 2, 2] == pytest.approx(60 / np.log(2), rel=0.05)
+
+
+def test_a_filtered_map_of_scans_out_of_order_is_the_same():
+    one = tia_map(IMAGES, TIME_H, NOISE, HALF_LIFE_H, denoise=ParticleFilter())
+    other = tia_map(IMAGES[::-1], TIME_H[::-1], NOISE, HALF_LIFE_H, denoise=ParticleFilter())
+    np.testing.assert_allclose(other.tia_MBq_h_mL, one.tia_MBq_h_mL)
+
+
+def test_voxels_without_neighbours_are_not_filtered():
+    with pytest.raises(InputError, match="denoise"):
+        tia_map(MONO[:, None] * np.ones(3), TIME_H, NOISE, HALF_LIFE_H, denoise=ParticleFilter())
+
+
+@pytest.mark.parametrize("wrong", [{"particles": 4}, {"wander": 0.0}, {"neighbourhood_voxels": -1.0}])
+def test_a_filter_that_cannot_work_is_refused(wrong):
+    with pytest.raises(InputError, match="denoise"):
+        ParticleFilter(**wrong)
+
+
+def test_a_missing_value_is_taken_as_empty_by_a_kernel_and_said():
+    data = IMAGES.copy()
+    data[1, 0, 0, 0] = np.nan
+    for order in ("dose-rate", "activity"):
+        found = dose_map(data, TIME_H, NOISE, HALF_LIFE_H, dose_rate=KERNEL, order=order)
+        assert np.isfinite(found.dose_Gy).all()
+        assert any("taken as empty" in words for words in found.warnings)
+
+
+def test_scans_out_of_order_with_given_dose_rate_sds_are_put_in_order():
+    sd = np.array([1.0, 2.0, 3.0, 4.0])[:, None, None, None] * 1e-4 * np.ones_like(IMAGES)
+    ask = {"half_life_h": HALF_LIFE_H, "dose_rate": KERNEL}
+    one = dose_map(IMAGES, TIME_H, NOISE, dose_rate_sd=sd, **ask)
+    other = dose_map(IMAGES[::-1], TIME_H[::-1], NOISE, dose_rate_sd=sd[::-1], **ask)
+    np.testing.assert_allclose(other.sd_Gy, one.sd_Gy)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"order": "both"}, "order"),
+        ({"order": "activity", "dose_rate_sd": 0.1}, "dose_rate_sd"),
+        ({"dose_rate": lambda scan: scan[1:]}, "shape"),
+        ({"dose_rate": DoseKernel(np.ones((3, 3)), 0.1)}, "axes"),
+    ],
+)
+def test_an_impossible_dose_names_its_field(change, word):
+    good = {
+        "dose_rate": KERNEL,
+        "activity_MBq_mL": IMAGES,
+        "time_h": TIME_H,
+        "noise": NOISE,
+        "half_life_h": HALF_LIFE_H,
+    }
+    with pytest.raises(InputError, match=word):
+        dose_map(**(good | change))
+
+
+@pytest.mark.parametrize(
+    ("values", "voxel"), [(np.ones((2, 3, 3)), 0.1), (-np.ones((3, 3)), 0.1), (np.ones((3, 3)), 0.0)]
+)
+def test_a_kernel_that_is_none_is_refused(values, voxel):
+    with pytest.raises(InputError, match="dose_rate"):
+        DoseKernel(values, voxel)

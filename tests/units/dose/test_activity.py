@@ -147,6 +147,11 @@ def test_tail_rules_that_agree_raise_no_flag():
     assert tail_rules_flag(t, curve.activity_MBq(t), "177Lu") is None
 
 
+def test_a_tail_that_has_no_slope_of_its_own_is_said_instead_of_compared():
+    assert "more slowly" in tail_rules_flag([4, 24, 96], [10, 9.9, 9.0], "177Lu")
+    assert "rising" in tail_rules_flag([4, 24], [10, 12], "177Lu")
+
+
 def test_a_tail_slower_than_decay_is_refused():
     with pytest.raises(InputError, match="physical"):
         trapezoid_tia([4, 24], [10, 9.9], "177Lu", start="triangle", tail="last_two")
