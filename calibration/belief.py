@@ -15,6 +15,13 @@ from calibration.noise import SharedErrors
 from calibration.parameters import Prior
 
 
+def normal_draws(rng: np.random.Generator, covariance: np.ndarray, size: int) -> np.ndarray:
+    """Draws [draw, entry] of a normal about zero, of any number of entries (none, too)."""
+    if not len(covariance):
+        return np.zeros((size, 0))
+    return rng.multivariate_normal(np.zeros(len(covariance)), covariance, size=size, method="eigh")
+
+
 @dataclass(frozen=True)
 class Belief:
     """Normal of log offsets: `names` of the parameters and then of the shared errors; `mean` [name], `covariance`."""
@@ -77,7 +84,5 @@ class Belief:
         others, link, own = self.conditional(known)
         out = np.empty((len(draws), len(self.names)))
         out[:, known] = draws
-        if len(others):
-            noise = rng.multivariate_normal(np.zeros(len(others)), own, size=len(draws), method="eigh")
-            out[:, others] = self.mean[others] + (draws - self.mean[known]) @ link.T + noise
+        out[:, others] = self.mean[others] + (draws - self.mean[known]) @ link.T + normal_draws(rng, own, len(draws))
         return out

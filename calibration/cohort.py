@@ -14,9 +14,10 @@ import jax
 import numpy as np
 
 from calibration import lanes
-from calibration.belief import Belief
+from calibration.belief import Belief, normal_draws
 from calibration.forward import Course, experiment, pool_weights
 from calibration.importance import TRUSTED_K, weighted
+from calibration.noise import Errors
 from calibration.observations import Observations
 from calibration.optimum import Optimum, of_lanes, optimum
 from calibration.problem import Problem, problem
@@ -55,6 +56,7 @@ def calibrate_cohort(
     proposals: int = PROPOSALS,
     batch: int = BATCH,
     seed: int = 0,
+    errors: Errors | None = None,
 ) -> Iterator[CohortPart]:
     """Posterior draws of every patient, batch by batch.
 
@@ -64,9 +66,10 @@ def calibrate_cohort(
         log_observed: log activities (MBq) of the patients, [observation, patient].
         belief: what is known of every patient beforehand.
         regions: whose time integrals of the first course (the therapy) are wanted.
+        errors: of the observations, if not those of noise.csv.
     """
     log_observed = np.asarray(log_observed, float)
-    prob = problem(belief, template, courses[0].kinetics.organs, log_observed=log_observed)
+    prob = problem(belief, template, courses[0].kinetics.organs, log_observed=log_observed, errors=errors)
     sample = np.random.default_rng(seed).multivariate_normal(prob.mean, prob.prior, size=lanes.CHUNK, method="eigh").T
     exp = experiment(courses, template, prob.names, sample)
     full = experiment(courses, template, belief.names[: belief.parameters], _all(belief, seed), to_the_end=True)
@@ -100,7 +103,7 @@ def _part(exp, full, prob: Problem, weights, draws: int, proposals: int, first: 
     out = np.empty((len(prob.belief.names), draws, count))
     for k in range(count):
         theta, spread = _sample(prob, found, drawn, k, draws, rng, bool(usable[k]))
-        errors = rng.multivariate_normal(np.zeros(len(prob.errors)), prob.error_covariance, size=draws, method="eigh")
+        errors = normal_draws(rng, prob.error_covariance, draws)
         moved = theta + errors @ prob.following(found.jacobian[..., k], spread).T
         out[..., k] = prob.belief.filled(known, np.concatenate([moved, errors], axis=1), rng).T
     parameters = prob.belief.parameters

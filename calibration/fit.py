@@ -1,7 +1,7 @@
 """A patient's posterior: optimum, Laplace approximation, and its correction by importance weights or by NUTS.
 
-With offsets = m + L z, L the Cholesky factor of the prior covariance, the prior on z is standard normal and the negative
-log posterior is half the squared norm of (whitened residuals, z): see `problem`. Reference for MAP and Laplace in this
+With offsets = m + L z, L the Cholesky factor of the prior covariance, the prior on z is standard normal and the
+negative log posterior is half the squared norm of (residuals, z): see `problem`. Reference for MAP and Laplace in this
 setting: the Bayesian practice of Kletting 2016, PBPK.md section 6.
 """
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.belief import Belief
+from calibration import lanes
+from calibration.belief import Belief, normal_draws
 from calibration.forward import Course, Experiment, experiment, modelled, pool_weights
 from calibration.importance import TRUSTED_K, weighted
 from calibration.observations import Observations
@@ -19,6 +20,7 @@ from calibration.optimum import Optimum, optimum
 from calibration.parameters import Prior
 from calibration.posterior import Posterior
 from calibration.problem import WHOLE, Problem, problem
+from calibration.suspicions import contradictions, unit_slips
 from dose.errors import CalibrationError, InputError, describe, nearest
 from pbpk.check import require_double
 
@@ -35,11 +37,15 @@ LEAST_EFFECTIVE = 100.0
 
 @dataclass(frozen=True)
 class Fitted:
-    """A problem at its optimum (one lane), with the experiment that was solved."""
+    """A problem at its optimum (one lane), with the experiment that was solved.
+
+    `log_expected` [observation] are the log activities expected before the fit.
+    """
 
     experiment: Experiment
     problem: Problem
     optimum: Optimum
+    log_expected: np.ndarray
 
     @property
     def offsets(self) -> np.ndarray:
@@ -64,8 +70,9 @@ def calibrate(
     """Posterior of all parameters of `prior` given the observations that the model can show.
 
     Parameters of organs that were not observed are not fitted; they keep the prior, conditioned on the fitted ones
-    through the prior correlations. `known` replaces the prior's distribution by an earlier posterior (`sequential`). `method`: "laplace", "importance" (Laplace corrected by
-    Pareto-smoothed importance weights; Laplace again, with a warning, where these cannot be trusted) or "nuts".
+    through the prior correlations. `known` replaces the prior's distribution by an earlier posterior (`sequential`).
+    `method`: "laplace", "importance" (Laplace corrected by Pareto-smoothed importance weights; Laplace again, with a
+    warning, where these cannot be trusted) or "nuts".
 
     Raises:
         InputError: double precision is off, or an unknown method.
@@ -81,18 +88,20 @@ def calibrate(
         everything = belief.filled(np.zeros(0, int), np.zeros((draws, 0)), rng)
         return _posterior(prior, belief, everything, 0.0, 0, (), "prior", {})
     fitted = fit(courses, usable, belief)
+    suspected = (*unit_slips(usable, fitted.log_expected), *contradictions(usable))
     prob, found = fitted.problem, fitted.optimum
     mean, spread, sample, said, name, diagnostics = _sampled(fitted, method, draws, rng, seed)
     follow = prob.following(found.jacobian[..., 0], spread)
     factor, missed = widening(prob, usable, found.residual[:, 0], courses[0].kinetics.organs)
     sample, spread = mean + (sample - mean) * factor, spread * np.outer(factor, factor)
-    errors = rng.multivariate_normal(np.zeros(len(prob.errors)), prob.error_covariance, size=draws, method="eigh")
-    known = np.concatenate([prob.fitted, prob.errors])
-    everything = prob.belief.filled(known, np.concatenate([sample + errors @ follow.T, errors], axis=1), rng)
+    errors = normal_draws(rng, prob.error_covariance, draws)
+    both = np.concatenate([prob.fitted, prob.errors])
+    everything = prob.belief.filled(both, np.concatenate([sample + errors @ follow.T, errors], axis=1), rng)
     chi2 = float(np.sum(found.residual**2))
     stopped = () if found.converged[0] else ("the optimiser stopped before its tolerance was met",)
     after = prob.after(mean, spread, follow)
-    return _posterior(prior, after, everything, chi2, len(usable), (*stopped, *said, *missed), name, diagnostics)
+    warnings = (*suspected, *stopped, *said, *missed)
+    return _posterior(prior, after, everything, chi2, len(usable), warnings, name, diagnostics)
 
 
 def fit(courses, observations: Observations, belief: Belief) -> Fitted:
@@ -102,17 +111,18 @@ def fit(courses, observations: Observations, belief: Belief) -> Fitted:
         CalibrationError: no finite optimum.
     """
     prob = problem(belief, observations, courses[0].kinetics.organs)
-    z, exp = np.zeros((len(prob.fitted), 1)), None
-    found = None
-    for _ in range(ROUNDS):
-        exp = experiment(courses, observations, prob.names, prob.offsets(z)[:, 0], exp)
+    z, found = np.zeros((len(prob.fitted), 1)), None
+    exp = experiment(courses, observations, prob.names, prob.mean)
+    expected = lanes.evaluate(exp, prob.mean[:, None]).log_activity[: len(observations), 0]
+    for turn in range(ROUNDS):
+        exp = experiment(courses, observations, prob.names, prob.offsets(z)[:, 0], exp) if turn else exp
         found = optimum(exp, prob, z)
         if not np.all(np.isfinite(found.loss)) or not np.all(np.isfinite(found.information)):
             raise CalibrationError(_no_optimum())
         moved, z = np.max(np.abs(found.z - z)), found.z
         if moved < SAME_OPTIMUM:
             break
-    return Fitted(exp, prob, found)
+    return Fitted(exp, prob, found, np.asarray(expected))
 
 
 def _no_optimum() -> str:
@@ -137,10 +147,11 @@ def _sampled(fitted: Fitted, method: str, draws: int, rng, seed: int):
             mean, spread = found.moments(0)
             taken = fitted.problem.offsets(found.z[:, found.resampled(0, draws, rng), 0])
             return fitted.problem.mean + lower @ mean, lower @ spread @ lower.T, taken.T, (), "importance", diagnostics
-        said = (
-            f"importance weights are not to be trusted (Pareto k {diagnostics['pareto_k']:.2f}, effective draws "
-            f'{diagnostics["effective_draws"]:.0f}): the Laplace approximation stands; method="nuts" samples it exactly',
+        k, effective = diagnostics["pareto_k"], diagnostics["effective_draws"]
+        text = (
+            f"importance weights are not to be trusted (Pareto k {k:.2f}, effective draws {effective:.0f}): the Laplace"
         )
+        said = (f'{text} approximation stands; method="nuts" samples the posterior itself',)
     else:
         said, diagnostics = (), {}
     taken = rng.multivariate_normal(fitted.offsets, fitted.laplace, size=draws, method="eigh")

@@ -83,10 +83,10 @@ def _proposed(found: Optimum, rng, proposals: int):
 
 def smoothed(log_ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pareto-smoothed weights [proposal, lane] that sum to one, and the shape k [lane]."""
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     # psislw takes the log density to be divided out: minus the log ratio
     pairs = [array_stats.psislw(column.max() - column) for column in log_ratio.T]
     log_weight = np.stack([np.asarray(lw) for lw, _ in pairs], axis=1)
     k = np.array([float(k) for _, k in pairs])
-    return np.exp(log_weight - logsumexp(log_weight, axis=0)), k
+    return np.exp(log_weight - np.asarray(logsumexp(log_weight, axis=0))), k

@@ -53,7 +53,7 @@ def patients(exp: Experiment, which: np.ndarray):
 
 
 def jacobian(exp: Experiment, offsets, patient=None) -> tuple[np.ndarray, np.ndarray]:
-    """Log activities [observation, lane] at offsets [parameter, lane] and their derivatives [observation, parameter, lane].
+    """Log activities [observation, lane] at offsets [parameter, lane]; derivatives [observation, parameter, lane].
 
     `patient` [lane] as in `evaluate`.
     """
@@ -62,6 +62,6 @@ def jacobian(exp: Experiment, offsets, patient=None) -> tuple[np.ndarray, np.nda
     mine = np.arange(lanes) if patient is None else np.asarray(patient)
     step = DIFFERENCE * np.concatenate([np.zeros((1, parameters)), np.eye(parameters)])
     moved = (offsets[:, None, :] + step.T[:, :, None]).reshape(parameters, -1)
-    seen = evaluate(exp, moved, np.tile(mine, len(step))).log_activity
+    seen = np.asarray(evaluate(exp, moved, np.tile(mine, len(step))).log_activity)
     seen = seen.reshape(len(seen), len(step), lanes)
     return seen[:, 0], (seen[:, 1:] - seen[:, :1]) / DIFFERENCE

@@ -1,9 +1,9 @@
 """How far a measured activity may lie from the truth: errors of its own, and errors it shares with other measurements.
 
-On the log scale, ln y = ln A + sum of shared errors (each with its load) + an error of its own. Shared are the scanner's
-calibration factor (all regions and scans of a modality), a region's recovery coefficient (all its scans) and the
-volume of its contour, which moves the mass too. Own errors have a proportional
-and an additive part, by modality (diagnostic PET, therapeutic SPECT) and for organs and tumours (noise.csv).
+On the log scale, ln y = ln A + sum of shared errors (each with its load) + an error of its own. Shared are the
+scanner's calibration factor (all regions and scans of a modality), a region's recovery coefficient (all its scans) and
+the volume of its contour, which moves the mass too. Own errors have a proportional and an additive part, by modality
+(diagnostic PET, therapeutic SPECT) and for organs and tumours (noise.csv).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _hottest(obs: Observations) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SharedErrors:
-    """Errors common to several observations: `names`, `sd` [error], `loads` [observation, error] on the log activity."""
+    """Errors common to several observations: `names`, `sd` [error], `loads` [observation, error] on the log."""
 
     names: tuple[str, ...]
     sd: np.ndarray
@@ -83,6 +83,19 @@ def shared_errors(observations: Observations) -> SharedErrors:
         for name, _, load in row:
             loads[k, names.index(name)] = load
     return SharedErrors(names, np.array([sds[n] for n in names]), loads)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """All errors of some observations: `sd` [observation] of each one's own, and the shared ones."""
+
+    sd: np.ndarray
+    shared: SharedErrors
+
+
+def errors(observations: Observations) -> Errors:
+    """Own and shared errors as noise.csv has them."""
+    return Errors(log_sd(observations), shared_errors(observations))
 
 
 def covariance(observations: Observations, to_cycle: int | None = None) -> np.ndarray:

@@ -16,7 +16,7 @@ from calibration.problem import Problem
 
 MAX_ITERATIONS = 40
 STEP_TOLERANCE = 1e-3
-"""Largest change of a whitened offset (prior standard deviations) in an accepted undamped step at which a lane rests."""
+"""Largest change of a whitened offset (prior standard deviations) in an accepted step at which a lane rests."""
 FIRST_DAMPING, EASIER, HARDER = 1e-2, 0.2, 8.0
 LARGEST_STEP = 3.0
 """Steps are shortened to this many prior standard deviations."""

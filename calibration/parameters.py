@@ -77,6 +77,20 @@ def prior(drug: Ligand, organs: tuple[str, ...], patient: Covariates, amino_acid
     )
 
 
+def between_patients(fit: Prior) -> Prior:
+    """The prior with the spread between patients alone (calibration/data/cohort.csv), for drawing virtual patients.
+
+    The prior of a fit is wider: it holds the doubt about the typical values too.
+    """
+    rows = {(r["parameter"], r["group"]): float(r["value"]) for r in load_table("calibration", "cohort.csv")}
+    keys = [name.partition("/")[::2] for name in fit.names]
+    group = lambda organ: _group(organ) if organ else ""
+    cv = np.array([rows.get((kind, group(organ)), rows.get((kind, "default"))) for kind, organ in keys], float)
+    log_sd = np.sqrt(np.log1p(cv**2))
+    correlation = fit.covariance / np.outer(fit.log_sd, fit.log_sd)
+    return replace(fit, covariance=correlation * np.outer(log_sd, log_sd))
+
+
 def _filtration(drug: Ligand, patient: Covariates) -> Value:
     phi = drug.rows["phi", ""]
     gfr = GFR_LOG_SD["assumed" if "gfr_mL_min" in patient.assumed else "measured"]

@@ -4,11 +4,11 @@ With theta = m + L z, m and L L' the prior of the fitted parameters where all sh
 
     loss(z) = 1/2 sum_j ((ln A_j(theta) - ln y_j)/s_j)^2 + 1/2 sum_k z_k^2
 
-Shared errors eta (calibration, recovery, volume) are not learnt from the kinetics: were they, a patient whose liver takes
-up a fifth of the usual would be held to prove the camera wrong. The posterior is cut there (Plummer, Stat Comput
-2015;25:37): eta keeps its distribution, and theta follows it, d theta/d eta = C (P^-1 S - J' D^-1 H), with P and S the
-prior's covariance and its own dependence on eta, C the posterior's, J the model's derivatives and H the loads. In a linear
-normal model the cut posterior has exactly the variance of its error, so intervals cover as often as they say.
+Shared errors eta (calibration, recovery, volume) are not learnt from the kinetics: were they, a patient whose liver
+takes up a fifth of the usual would be held to prove the camera wrong. The posterior is cut there (Plummer, Stat Comput
+2015;25:37): eta keeps its distribution, and theta follows it, d theta/d eta = C (P^-1 S - J' D^-1 H), with P and S
+the prior's covariance and its own dependence on eta, C the posterior's, J the model's derivatives, H the loads. In a
+linear normal model the cut posterior has exactly the variance of its error, so intervals cover as often as they say.
 """
 
 from __future__ import annotations
@@ -79,25 +79,29 @@ class Problem:
         return self.belief.updated(known, np.concatenate([mean, np.zeros(len(t))]), both)
 
 
-def problem(belief: Belief, obs: Observations, organs, *, log_observed=None) -> Problem:
-    """The problem of fitting `obs`, whose log activities `log_observed` [observation, lane] replaces for many patients."""
-    shared = noise.shared_errors(obs)
+def problem(belief: Belief, obs: Observations, organs, *, log_observed=None, errors=None) -> Problem:
+    """The problem of fitting `obs`; `log_observed` [observation, lane] replaces its logs for many patients.
+
+    `errors` (`noise.Errors`) replaces those of noise.csv.
+    """
+    errors = errors or noise.errors(obs)
+    shared = errors.shared
     belief = belief.with_errors(shared)
     fitted = _fitted(belief, obs, organs)
-    errors = np.arange(belief.parameters, len(belief.names))
-    loads = np.zeros((len(obs), len(errors)))
+    at = np.arange(belief.parameters, len(belief.names))
+    loads = np.zeros((len(obs), len(at)))
     loads[:, belief.index(shared.names) - belief.parameters] = shared.loads
-    t, cross = belief.covariance[np.ix_(errors, errors)], belief.covariance[np.ix_(fitted, errors)]
+    t, cross = belief.covariance[np.ix_(at, at)], belief.covariance[np.ix_(fitted, at)]
     follow = np.linalg.solve(t, cross.T).T
     return Problem(
         belief=belief,
         fitted=fitted,
-        errors=errors,
+        errors=at,
         mean=belief.mean[fitted],
         prior=belief.covariance[np.ix_(fitted, fitted)] - follow @ cross.T,
         follow=follow,
         log_observed=np.log(obs.activity_MBq)[:, None] if log_observed is None else np.asarray(log_observed),
-        sd=noise.log_sd(obs),
+        sd=errors.sd,
         loads=loads,
     )
 

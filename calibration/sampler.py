@@ -114,7 +114,7 @@ def potential(fitted: Fitted, metric: np.ndarray):
 
 def diagnosed(draws: np.ndarray) -> dict[str, float]:
     """Worst R-hat and least effective sample sizes over the parameters of draws [chain, sample, parameter]."""
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     of = lambda f, **words: [
         float(f(draws[..., k], chain_axis=0, draw_axis=1, **words)) for k in range(draws.shape[-1])

@@ -1,7 +1,7 @@
 """How well stated distributions meet the truth: ranks, coverage, and the continuous ranked probability score.
 
-Simulation-based calibration (Talts et al. 2018, arXiv 1804.06788): with the truth drawn from the prior and the data from
-the model, the truth's rank among posterior draws is uniform. Ranks of weighted draws are the weight below the truth.
+Simulation-based calibration (Talts et al. 2018, arXiv 1804.06788): with the truth drawn from the prior and the data
+from the model, the truth's rank among posterior draws is uniform. Ranks of weighted draws are the weight below it.
 """
 
 from __future__ import annotations

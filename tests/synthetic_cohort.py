@@ -46,22 +46,17 @@ def template(regions=synthetic.REGIONS, times_h=SPECT_H, modality: str = "SPECT"
     )
 
 
-def truth(body: Body, seen: Observations, patients: int, rng, shift=None) -> Truth:
-    """Patients drawn from the prior (moved by `shift` [parameter] of the log), and what their scans show."""
-    prior = body.prior
+def truth(body: Body, seen: Observations, patients: int, rng, shift=None, prior=None, errors=None) -> Truth:
+    """Patients drawn from `prior` (default: the fit's), moved by `shift` [parameter] of the log; what scans show."""
+    prior = prior or body.prior
     shift = np.zeros(len(prior.names)) if shift is None else shift
     offsets = shift + rng.multivariate_normal(np.zeros(len(shift)), prior.covariance, size=patients, method="eigh")
-    shared = noise.shared_errors(seen)
-    errors = shared.sd * rng.standard_normal((patients, len(shared.sd)))
-    own = noise.log_sd(seen)[:, None] * rng.standard_normal((len(seen), patients))
-    return Truth(
-        offsets,
-        shared.names,
-        errors,
-        log_tia(body, offsets),
-        seen,
-        np.log(shown(body, seen, offsets)) + shared.loads @ errors.T + own,
-    )
+    made = errors or noise.errors(seen)
+    shared = made.shared
+    drawn = shared.sd * rng.standard_normal((patients, len(shared.sd)))
+    own = made.sd[:, None] * rng.standard_normal((len(seen), patients))
+    observed = np.log(shown(body, seen, offsets)) + shared.loads @ drawn.T + own
+    return Truth(offsets, shared.names, drawn, log_tia(body, offsets), seen, observed)
 
 
 def shown(body: Body, seen: Observations, offsets) -> np.ndarray:
@@ -108,9 +103,9 @@ class Result:
         )
 
 
-def fitted(body: Body, true: Truth, seed: int = 1, **words) -> Result:
+def fitted(body: Body, true: Truth, seed: int = 1, prior=None, **words) -> Result:
     """Every patient calibrated; doses hold the error of the volume, with its sign."""
-    belief = Belief.of(body.prior)
+    belief = Belief.of(prior or body.prior)
     parts = list(
         calibrate_cohort(body.courses, true.template, true.log_observed, belief, QUANTITIES, seed=seed, **words)
     )

@@ -25,7 +25,7 @@ LEDGER_SEED = 20_005
 
 
 def entries_of(twin: PatientTwin, observations: Observations) -> list[LedgerEntry]:
-    """An entry for each observation that the model can show; the twin's study holds the administrations of its cycle."""
+    """An entry for each observation that the model can show; the twin's study has the administrations of its cycle."""
     body = body_of(twin.study)
     known = twin.posterior.names
     obs = observations.select(modelled(observations, body.organs))

@@ -54,6 +54,21 @@ def test_an_unobserved_kidney_learns_from_the_other_through_the_correlation(psma
     assert np.linalg.eigvalsh(after.covariance).min() > 0
 
 
+def test_a_faint_region_beside_a_hot_one_is_less_certain():
+    alone, beside = seen("spleen", 10.0), seen("spleen", 10.0).join(seen("liver", 1000.0))
+    # a thousandth of the hottest region is a tenth of the spleen, added in quadrature (in log1p: within 3 %)
+    assert noise.log_sd(beside)[0] ** 2 - noise.log_sd(alone)[0] ** 2 == pytest.approx(0.1**2, rel=0.03)
+
+
+def test_calibration_is_shared_by_all_regions_and_recovery_by_the_kidneys():
+    obs = seen("kidney_left").join(seen("kidney_right")).join(seen("liver"))
+    shared = noise.covariance(obs) - np.diag(noise.log_sd(obs) ** 2)
+    factor, kidney = noise.relative_sd("calibration", "SPECT"), noise.relative_sd("recovery", "kidney_left")
+    assert shared[0, 2] == pytest.approx(factor**2)
+    assert shared[0, 1] == pytest.approx(factor**2 + kidney**2)
+    assert shared[0, 0] > shared[0, 1]  # each kidney has its own contour
+
+
 def two_regions(psma):
     """A problem of one scan of liver and spleen."""
     obs = seen("liver").join(seen("spleen"))

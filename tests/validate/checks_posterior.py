@@ -1,0 +1,147 @@
+"""The posterior's honesty: ranks and coverage of simulated patients, twins made before therapy, NUTS and its rivals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from calibration.observations import Observations
+from calibration.parameters import between_patients
+from calibration.scores import uniformity
+from pbpk.administration import Administration
+from tests import synthetic
+from tests import synthetic_cohort as cohort
+from tests.validate import check
+
+PATIENTS = 1000
+LEVEL = 0.01
+TOO_NARROW = 0.7
+
+
+@cache
+def _simulated():
+    return cohort.well_specified(PATIENTS)
+
+
+def _least_p(narrowing: float) -> float:
+    """Least p-value over parameters times their number (Bonferroni)."""
+    ranks = _simulated().parameter_ranks(narrowing)
+    return min(1.0, len(ranks) * min(uniformity(r) for r in ranks))
+
+
+@check(
+    "posterior/ranks of every parameter",
+    unit="p, Bonferroni",
+    tolerance="above 0.01",
+    source=f"SBC, {PATIENTS} patients",
+)
+def ranks_uniform():
+    p = _least_p(1.0)
+    return p, p > LEVEL
+
+
+@check(
+    "posterior/ranks negative control", unit="p, Bonferroni", tolerance="below 0.01", source="posterior narrowed by 0.7"
+)
+def ranks_of_a_narrow_posterior():
+    p = _least_p(TOO_NARROW)
+    return p, p < LEVEL
+
+
+def _coverage(k: int, narrowing: float = 1.0) -> float:
+    rank = _simulated().dose_ranks(narrowing)[k]
+    return 100 * float(np.mean((rank >= 0.05) & (rank <= 0.95)))
+
+
+def _covered(k: int):
+    name = cohort.QUANTITIES[k]
+    source = f"{PATIENTS} virtual patients, three SPECT"
+
+    @check(f"posterior/coverage of {name} dose", unit="%", tolerance="88 to 92", source=source)
+    def covers():
+        return _coverage(k), 88 <= _coverage(k) <= 92
+
+    @check(f"posterior/coverage negative control {name}", unit="%", tolerance="below 88", source="narrowed by 0.7")
+    def covers_too_little():
+        return _coverage(k, TOO_NARROW), _coverage(k, TOO_NARROW) < 88
+
+    @check(f"posterior/ranks of {name} dose", unit="p", tolerance="above 0.01/3", source=source)
+    def dose_ranks():
+        p = uniformity(_simulated().dose_ranks()[k])
+        return p, p > LEVEL / len(cohort.QUANTITIES)
+
+
+for _k in range(len(cohort.QUANTITIES)):
+    _covered(_k)
+
+
+@check("posterior/patients whose weights are trusted", unit="%", tolerance="above 75", source="Pareto k below 0.7")
+def trusted():
+    share = 100 * float(np.mean(_simulated().corrected))
+    return share, share > 75
+
+
+# twins made before therapy, from 18F PET, as in PEERS.md 1.1
+PEOPLE = 50
+REGIONS = ("kidney_left", "kidney_right", "liver", "spleen", "parotid", "submandibular", "tumour_1")
+EARLY_H = (5 / 60, 10 / 60, 20 / 60, 30 / 60, 45 / 60, 1.0)
+PEER = {
+    "early": {"parotid": (36.3, 26.2), "kidney_left": (54.7, 40.5), "tumour_1": (-14.9, 52.2)},
+    "4 and 8 h": {"parotid": (7.5, 13.7), "kidney_left": (15.0, 15.5), "tumour_1": (25.7, 34.7)},
+    "24 h SPECT": {},
+    "72 h SPECT": {},
+}
+"""Mean and sd of the dose error in % of the peer (PyCNO with cluster Gauss-Newton, 18F, 50 virtual patients)."""
+
+
+def _frames(times_h, modality: str = "PET", cycle: int = 0) -> Observations:
+    return cohort.template(REGIONS, times_h, modality, cycle)
+
+
+@cache
+def _before_therapy():
+    """(body, designs): 370 MBq 18F-DCFPyL two weeks before the first cycle."""
+    from twin.body import body_of
+
+    pet = Administration(0, -336.0, 370.0, 8.0, 0.0, "DCFPyL", "18F")
+    study = synthetic.empty_study()
+    body = body_of(replace(study, administrations=(pet, *study.administrations)))
+    early = _frames(EARLY_H)
+    designs = {
+        "early": early,
+        "4 and 8 h": early.join(_frames((4.0, 8.0))),
+        "24 h SPECT": early.join(_frames((24.0,), "SPECT", 1)),
+        "72 h SPECT": early.join(_frames((72.0,), "SPECT", 1)),
+    }
+    return body, designs
+
+
+@cache
+def _errors(design: str) -> dict[str, tuple[float, float]]:
+    """Mean and sd in % of (predicted - true)/true dose of each region, over patients of the population file."""
+    body, designs = _before_therapy()
+    people = between_patients(body.prior)
+    true = cohort.truth(body, designs[design], PEOPLE, np.random.default_rng(11), prior=people)
+    found = cohort.fitted(body, true, prior=people)
+    error = 100 * np.expm1(np.median(found.dose_draws, axis=1) - found.dose_truth)
+    return {r: (float(e.mean()), float(e.std(ddof=1))) for r, e in zip(cohort.QUANTITIES, error, strict=True)}
+
+
+def _pre_therapy(design: str, region: str):
+    peer = PEER[design].get(region)
+    said = f"below {abs(peer[0])} and {peer[1]}" if peer else "narrower than from PET alone"
+
+    @check(
+        f"pre-therapy/{design} {region}", unit="% mean, sd", tolerance=said, source="PEERS.md 1.1" if peer else "own"
+    )
+    def error():
+        mean, sd = _errors(design)[region]
+        good = (abs(mean) < abs(peer[0]) and sd < peer[1]) if peer else sd < _errors("early")[region][1]
+        return [round(mean, 1), round(sd, 1)], good
+
+
+for _design in PEER:
+    for _region in cohort.QUANTITIES:
+        _pre_therapy(_design, _region)
