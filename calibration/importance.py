@@ -8,19 +8,22 @@ shape k says whether the weights can be trusted: below 0.7 they can (Vehtari, Si
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import equinox as eqx
 import numpy as np
 from scipy.special import logsumexp
 
 from calibration import lanes
-from calibration.forward import Experiment, Seen
+from calibration.forward import Experiment
 from calibration.optimum import Optimum, of_lanes
 from calibration.problem import Problem
 
 PROPOSALS = 1000
 FREEDOM = 20.0
 """Degrees of freedom of the proposal: tails a little heavier than a normal's, so that weights stay bounded."""
+MIXED, WIDER = 0.7, 1.5
+"""Second round: share of the first round's covariance; factor on Laplace's where the first round has too few draws."""
 TRUSTED_K = 0.7
 """Pareto shape above which weighted draws are not used (Vehtari 2024, section 3)."""
 
@@ -29,14 +32,20 @@ TRUSTED_K = 0.7
 class Weighted:
     """Whitened draws `z` [parameter, proposal, lane] with `weight` [proposal, lane] that sums to one.
 
-    `pareto_k` and `effective` (sample size) are [lane]; `seen` holds what each draw shows, [..., proposal, lane].
+    `pareto_k` and `effective` (sample size) are [lane].
     """
 
     z: np.ndarray
     weight: np.ndarray
     pareto_k: np.ndarray
     effective: np.ndarray
-    seen: Seen
+
+    def replaced(self, which, other: Weighted, taken) -> Weighted:
+        """The same with lanes `which` from the lanes of `other` where `taken`."""
+        mine = [x.copy() for x in (self.z, self.weight, self.pareto_k, self.effective)]
+        for into, values in zip(mine, (other.z, other.weight, other.pareto_k, other.effective), strict=True):
+            into[..., which] = values[..., taken]
+        return Weighted(*mine)
 
     def moments(self, lane: int) -> tuple[np.ndarray, np.ndarray]:
         """Weighted mean [parameter] and covariance of a lane's whitened offsets."""
@@ -53,20 +62,50 @@ class Weighted:
 
 
 def weighted(exp: Experiment, prob: Problem, found: Optimum, rng, proposals: int = PROPOSALS) -> Weighted:
-    """Weighted draws about each lane's optimum; needs one solve a proposal and lane."""
+    """Weighted draws about each lane's optimum; needs one solve a proposal and lane.
+
+    Lanes whose weights cannot be trusted get a second round of proposals, about the mean of the first and with its
+    covariance mixed into Laplace's (adaptive importance sampling), and keep whichever round has the smaller k.
+    """
+    first = _round(exp, prob, found, rng, proposals)
+    doubtful = np.flatnonzero(~(first.pareto_k < TRUSTED_K))
+    if not len(doubtful):
+        return first
+    again = _round(
+        _of_lanes(exp, doubtful), of_lanes(prob, doubtful), _recentred(first, found, doubtful), rng, proposals
+    )
+    better = again.pareto_k < first.pareto_k[doubtful]
+    return first.replaced(doubtful[better], again, better)
+
+
+def _of_lanes(exp: Experiment, which) -> Experiment:
+    several = exp.kinetics.patients > exp.courses
+    return eqx.tree_at(lambda e: e.kinetics, exp, lanes.patients(exp, which)) if several else exp
+
+
+def _recentred(drawn: Weighted, found: Optimum, which) -> Optimum:
+    """Centres and scales for a second round, of the lanes `which`."""
+    centres, information = [], []
+    for k in which:
+        mean, covariance = drawn.moments(k)
+        finite = np.all(np.isfinite(covariance)) and drawn.effective[k] > len(mean)
+        laplace = np.linalg.inv(found.information[k])
+        centres.append(mean if finite else found.z[:, k])
+        information.append(np.linalg.inv(MIXED * covariance + (1 - MIXED) * laplace if finite else WIDER * laplace))
+    return replace(found, z=np.stack(centres, axis=1), information=np.stack(information))
+
+
+def _round(exp: Experiment, prob: Problem, found: Optimum, rng, proposals: int) -> Weighted:
     z, log_q = _proposed(found, rng, proposals)
     parameters, _, count = z.shape
     flat = z.reshape(parameters, -1)
-    theta = prob.offsets(flat)
     which = np.tile(np.arange(count), proposals)
-    seen = lanes.evaluate(exp, theta, which)
+    seen = lanes.evaluate(exp, prob.offsets(flat), which)
     residual = of_lanes(prob, which).residual(seen.log_activity)
     loss = 0.5 * np.sum(residual**2, axis=0) + 0.5 * np.sum(flat**2, axis=0)
     log_ratio = -loss.reshape(proposals, count) - log_q
     weight, k = smoothed(np.where(np.isfinite(log_ratio), log_ratio, -np.inf))
-    split = lambda x: x.reshape(*x.shape[:-1], proposals, count)
-    kept = Seen(split(seen.log_activity), split(seen.tia_MBq_h))
-    return Weighted(z, weight, k, 1 / np.sum(weight**2, axis=0), kept)
+    return Weighted(z, weight, k, 1 / np.sum(weight**2, axis=0))
 
 
 def _proposed(found: Optimum, rng, proposals: int):

@@ -31,38 +31,57 @@ NARROW = 0.2
 class PBPKPosterior:
     """Population draws of a region after one administration: `log_activity` [time, draw] of MBq, `log_tia` [draw].
 
-    `point` is which number stands for the posterior: its "median", or the one of "least error", E[1/T]/E[1/T^2], whose
-    expected squared relative error is least (of a log-normal: the median times exp(-variance)). Intervals do not depend
-    on it.
+    `features` [feature, draw] are logs of what may be known beside the scan, in the order of `Scan.biomarkers` (which
+    are logs then), with `feature_sd` [feature]: here the region's uptake in a PET before therapy, and filtration over
+    its typical value. `point` is which number stands for the posterior: its "median", or the one of "least error",
+    E[1/T]/E[1/T^2], whose expected squared relative error is least (of a log-normal: the median times exp(-variance)).
+    Intervals do not depend on it.
     """
 
     time_h: np.ndarray
     log_activity: np.ndarray
     log_tia: np.ndarray
     region: str
+    features: np.ndarray
+    feature_sd: np.ndarray
     point: str = "least error"
     name: str = "PBPK posterior"
 
     @classmethod
-    def learn(cls, course: Course, prior: Prior, region: str, time_h, *, draws: int = DRAWS, seed: int = 0):
+    def learn(
+        cls,
+        courses: tuple[Course, ...],
+        prior: Prior,
+        region: str,
+        time_h,
+        *,
+        pet_h: float | None = None,
+        feature_sd: float = 0.10,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ):
         """Solve the population once, for scans at the hours `time_h` [time] after the administration of cycle 1.
+
+        `courses` are the therapy and, with `pet_h` (hours after its injection), a PET as cycle 0.
 
         Raises:
             InputError: the model has no such region.
         """
-        if pool_weights(region, course.kinetics.organs, frozenset()) is None:
+        weights = pool_weights(region, courses[0].kinetics.organs, frozenset())
+        if weights is None:
             raise InputError(describe("region", f'"{region}"', "a region of the model", "see dose.known_regions()"))
         time_h = np.unique(np.asarray(time_h, float))
-        n, one = len(time_h), np.ones(len(time_h))
-        seen = Observations((region,) * n, time_h, one, 0.1 * one, one, ("SPECT",) * n, (1,) * n)
-        rng = np.random.default_rng(seed)
-        zero = np.zeros(len(prior.names))
+        seen = _asked(region, time_h, pet_h)
+        rng, zero = np.random.default_rng(seed), np.zeros(len(prior.names))
         offsets = rng.multivariate_normal(zero, prior.covariance, size=draws, method="eigh").T
-        exp = experiment((course,), seen, prior.names, offsets[:, : lanes.CHUNK], to_the_end=True)
+        used = courses if pet_h is not None else courses[:1]
+        exp = experiment(used, seen, prior.names, offsets[:, : lanes.CHUNK], to_the_end=True)
         shown = lanes.evaluate(exp, offsets)
-        weights = pool_weights(region, course.kinetics.organs, frozenset())
-        log_activity = np.asarray(shown.log_activity)[:n]
-        return cls(time_h, log_activity, np.log(weights @ np.asarray(shown.tia_MBq_h)[:, 0]), region)
+        logs = np.asarray(shown.log_activity)
+        filtration = offsets[[prior.names.index("filtration")]]
+        features = np.concatenate([logs[len(time_h) : len(seen)], filtration]) if pet_h is not None else filtration[:0]
+        log_tia = np.log(weights @ np.asarray(shown.tia_MBq_h)[:, 0])
+        return cls(time_h, logs[: len(time_h)], log_tia, region, features, np.full(len(features), feature_sd))
 
     def tia(self, scan: Scan) -> TIAEstimate:
         """Integral of each patient of the scan: `point` and 90 % interval of the posterior.
@@ -70,10 +89,11 @@ class PBPKPosterior:
         Raises:
             InputError: another region, or an hour that was not solved.
         """
-        expected = self._log_activity(scan)
-        observed = np.atleast_1d(np.log(scan.activity))
+        expected = np.concatenate([self._log_activity(scan)[None], self.features])
+        observed = np.concatenate([np.atleast_1d(np.log(scan.activity))[:, None], self._markers(scan)], axis=1)
+        sd = np.append(scan.noise_log_sd, self.feature_sd)
         parts = [
-            self._quantiles(expected, observed[k : k + PATIENTS_AT_ONCE], scan.noise_log_sd)
+            self._quantiles(expected, observed[k : k + PATIENTS_AT_ONCE], sd)
             for k in range(0, len(observed), PATIENTS_AT_ONCE)
         ]
         shape = scan.activity.shape
@@ -85,6 +105,17 @@ class PBPKPosterior:
         text = f"{few} of {np.size(effective)} scans lie far outside the population: their quantiles are rough"
         return TIAEstimate(self.name, middle, low, high, share, (text,) if few else ())
 
+    def _markers(self, scan: Scan) -> np.ndarray:
+        """Logs of what is known beside the scan, [patient, feature]."""
+        found = np.zeros((1, 0)) if scan.biomarkers is None else np.atleast_2d(scan.biomarkers)
+        wanted = len(self.features)
+        if not wanted:
+            return np.zeros((max(np.size(scan.activity), 1), 0))
+        if found.shape[1] != wanted:
+            do = "give the log of the region's PET uptake in MBq and of filtration over its typical value"
+            raise InputError(describe("scan.biomarkers", f"{found.shape[1]} features", f"{wanted}", do))
+        return np.broadcast_to(found, (np.size(scan.activity), wanted))
+
     def _log_activity(self, scan: Scan) -> np.ndarray:
         if scan.region not in ("", self.region):
             do = f"learn the method for {scan.region}"
@@ -95,22 +126,32 @@ class PBPKPosterior:
             raise InputError(describe("scan.time_h", f"{scan.time_h:g} h", expected, "learn the method for that hour"))
         return self.log_activity[at[0]]
 
-    def _quantiles(self, expected, observed, sd: float):
+    def _quantiles(self, expected, observed, sd):
         """5, 50, 95 % of the integral, its point of least error, prior share, effective draws, each [patient]."""
         order = np.argsort(self.log_tia)
-        sorted_tia = self.log_tia[order]
-        weight = _weights(expected[order], observed, sd)
+        sorted_tia, expected = self.log_tia[order], expected[:, order]
+        weight = _weights(expected, observed, sd)
         below = np.cumsum(weight, axis=1) - weight / 2
         quantiles = [np.exp([np.interp(q, b, sorted_tia) for b in below]) for q in (0.05, 0.5, 0.95)]
         spread = _variance(sorted_tia, weight)
-        without = _variance(sorted_tia, _weights(expected[order], observed, NARROW * sd))
+        without = _variance(sorted_tia, _weights(expected, observed, np.append(NARROW * sd[0], sd[1:])))
         share = np.divide(without, spread, out=np.ones_like(spread), where=spread > 0)
         return (*quantiles, _least_error(sorted_tia, weight), np.clip(share, 0.0, 1.0), 1 / np.sum(weight**2, axis=1))
 
 
-def _weights(expected, observed, sd: float) -> np.ndarray:
-    """Weights [patient, draw] that sum to one."""
-    log_weight = -0.5 * ((observed[:, None] - expected[None]) / sd) ** 2
+def _asked(region: str, time_h, pet_h: float | None) -> Observations:
+    """Observations at the hours of cycle 1 and, if asked, one of cycle 0, whose values are not used."""
+    hours = [*time_h] if pet_h is None else [*time_h, pet_h]
+    cycles = (1,) * len(time_h) + (0,) * (len(hours) - len(time_h))
+    n, one = len(hours), np.ones(len(hours))
+    return Observations((region,) * n, hours, one, 0.1 * one, one, ("SPECT",) * n, cycles)
+
+
+def _weights(expected, observed, sd) -> np.ndarray:
+    """Weights [patient, draw] that sum to one, from logs [feature, draw] and [patient, feature] of sds [feature]."""
+    log_weight = np.zeros((len(observed), expected.shape[1]))
+    for k, s in enumerate(sd):
+        log_weight -= 0.5 * ((observed[:, [k]] - expected[k]) / s) ** 2
     return np.exp(log_weight - np.asarray(logsumexp(log_weight, axis=1))[:, None])
 
 

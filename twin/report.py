@@ -113,12 +113,28 @@ def _provenance(twin: PatientTwin, report: DoseReport) -> str:
     assumed = ", ".join(study.covariates.assumed) or "none"
     lines = [f"Measurements: {study.source}", f"Covariates taken from the population: {assumed}"]
     lines += [f"{name}: {text}" for name, text in twin.provenance.items()]
-    lines.append(f"Fit: chi-squared {twin.posterior.chi2:.1f} from {twin.posterior.observations_used} measurements")
+    lines += _fit_lines(twin)
     lines += [f"S value of {region}: {text}" for region, text in dose_methods(twin, report).items()]
     lines.append("Versions: " + ", ".join(f"{name} {v}" for name, v in versions().items()))
     cited = {package: sources(package).values() for package in ("pbpk", "dose", "calibration", "twin")}
     cites = [f"[{package}: {s.id}] {s.citation}" for package, entries in cited.items() for s in entries]
     return _list(lines) + "<p>Sources of the priors, masses, nuclide data and limits:</p>" + _list(cites)
+
+
+def _fit_lines(twin: PatientTwin) -> list[str]:
+    """How the posterior was made, how far that can be trusted, and how earlier forecasts did."""
+    from twin.ledger import score
+
+    p = twin.posterior
+    quality = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in p.diagnostics.items())
+    lines = [f"Fit: chi-squared {p.chi2:.1f} from {p.observations_used} measurements; posterior by {p.method}"]
+    lines[0] += f" ({quality})" if quality else ""
+    if done := score(twin.ledger):
+        lines.append(
+            f"Forecasts so far: {done.forecasts} scans, mean ln(observed/forecast) {done.bias:+.2f} sd {done.sd:.2f}, "
+            f"{done.inside90:.0%} inside the 90 % interval, CRPS {done.crps:.3f} (log units)"
+        )
+    return lines
 
 
 def dose_methods(twin: PatientTwin, report: DoseReport) -> dict[str, str]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from calibration.forward import pool_weights
 from calibration.single_time_point import METHODS as LEARNERS
-from calibration.single_time_point import AbstractMethod, CurveCohort, PatientHalfLife, Scan
+from calibration.single_time_point import AbstractMethod, CurveCohort, PatientHalfLife, Scan, TIAEstimate
 from calibration.stp_pbpk import PBPKPosterior
 from dose.nuclides import radionuclide
 from dose.provenance import numbers_of
@@ -64,11 +64,12 @@ class Training:
     study: Study
 
 
-METHODS: dict[str, Callable[[Training], AbstractMethod | PBPKPosterior]] = {
+METHODS: dict[str, Callable[[Training], AbstractMethod | PBPKPosterior | PBPKAfterPET]] = {
     name: lambda training, learn=learn: learn(training.cohort) for name, learn in LEARNERS.items()
 } | {
     "patient Teff": lambda training: PatientHalfLife.learn(training.cohort, EARLIER_H),
     "PBPK posterior": lambda training: pbpk(training),
+    "PBPK posterior, PET": lambda training: PBPKAfterPET.learn(training),
 }
 """The methods compared. Another one is another entry."""
 
@@ -76,7 +77,27 @@ METHODS: dict[str, Callable[[Training], AbstractMethod | PBPKPosterior]] = {
 def pbpk(training: Training) -> PBPKPosterior:
     """The kinetic model with the prior that drew the training cohort."""
     body = body_of(training.study)
-    return PBPKPosterior.learn(body.first, body.prior, training.region, SCAN_H)
+    return PBPKPosterior.learn(body.courses[:1], body.prior, training.region, SCAN_H)
+
+
+@dataclass(frozen=True, eq=False)
+class PBPKAfterPET:
+    """The same, which also knows the region's uptake in the PET and the GFR."""
+
+    inner: PBPKPosterior
+    region: str
+
+    @classmethod
+    def learn(cls, training: Training) -> PBPKAfterPET:
+        body = body_of(training.study)
+        learnt = PBPKPosterior.learn(
+            body.courses, body.prior, training.region, SCAN_H, pet_h=PET_H, feature_sd=PET_SD, draws=60_000
+        )
+        return cls(learnt, training.region)
+
+    def tia(self, scan: Scan) -> TIAEstimate:
+        columns = [REGIONS.index(self.region), len(REGIONS)]
+        return self.inner.tia(replace(scan, biomarkers=np.asarray(scan.biomarkers)[:, columns]))
 
 
 def study_with_pet() -> Study:
