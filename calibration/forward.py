@@ -177,9 +177,9 @@ def experiment(
 
 
 def tiled(kin: Kinetics, lanes: int) -> Kinetics:
-    """One patient as many; several patients as they are."""
-    same = kin.patients > 1 or lanes == 1
-    return kin if same else jax.tree.map(lambda x: jnp.broadcast_to(x, (*x.shape[:-1], lanes)), kin)
+    """Kinetics of as many lanes: one patient for all of them, several in turn."""
+    take = np.arange(lanes) % kin.patients
+    return kin if kin.patients == lanes else jax.tree.map(lambda x: jnp.asarray(x)[..., take], kin)
 
 
 def _common_form(courses, parts) -> str:

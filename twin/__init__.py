@@ -28,6 +28,9 @@ _EXPORTS = {
     "adapt": "twin.verbs",
     "save": "twin.store",
     "open": "twin.store",
+    "estimate_population": "twin.population",
+    "load_population": "twin.population_files",
+    "save_population": "twin.population_files",
 }
 __all__ = [*_EXPORTS, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -30,6 +30,13 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made i
 Tracer = Annotated[str | None, typer.Option("--tracer", help="Such as 177Lu-DOTATATE, where the study doesn't say.")]
 Draws = Annotated[int, typer.Option("--draws", min=20, help="Posterior draws.")]
 Seed = Annotated[int, typer.Option("--seed", help="Key of the random draws.")]
+PopulationFile = Annotated[
+    Path | None, typer.Option("--population", help="Population to start from, made by `theratwin population`.")
+]
+Method = Annotated[
+    str, typer.Option("--method", help="How the posterior is made: importance (seconds), laplace or nuts (minutes).")
+]
+Hours = Annotated[str, typer.Option("--at", help="Candidate hours after the administration, with commas between.")]
 Cycles = Annotated[int, typer.Option("--cycles", min=1, max=12, help="Therapy cycles to plan for.")]
 
 
@@ -85,9 +92,41 @@ def demo(out: Out = Path("theratwin_demo"), seed: Seed = 0):
 
 @app.command()
 @told_in_words
-def plan(study: Path, out: Out, cycles: Cycles = 4, tracer: Tracer = None, draws: Draws = 200, seed: Seed = 0):
+def plan(
+    study: Path,
+    out: Out,
+    cycles: Cycles = 4,
+    tracer: Tracer = None,
+    draws: Draws = 200,
+    seed: Seed = 0,
+    population: PopulationFile = None,
+    method: Method = "importance",
+):
     """Calibrate a twin to STUDY, forecast its doses and plan the remaining cycles."""
-    run_plan(study, out, tracer, cycles, draws, seed)
+    run_plan(study, out, tracer, cycles, draws, seed, population, method)
+
+
+@app.command()
+@told_in_words
+def scans(
+    folder: Path,
+    at: Hours = "4,24,48,72,96,120,168",
+    number: Annotated[int, typer.Option("--scans", min=1, max=3, help="How many further scans.")] = 1,
+):
+    """Say which further scans would teach most about the doses of the twin in FOLDER, best first."""
+    run_scans(folder, at, number)
+
+
+@app.command()
+@told_in_words
+def population(
+    cohort: Path,
+    out: Annotated[Path, typer.Option("--out", help="File for the population, such as clinic.toml.")],
+    tracer: Tracer = None,
+    seed: Seed = 0,
+):
+    """Estimate typical values and spreads from COHORT, a folder of study folders, and write them to a file."""
+    run_population(cohort, out, tracer, seed)
 
 
 @app.command()
@@ -127,7 +166,32 @@ def require_double_precision():
         raise InputError(describe("jax precision", str(jnp.zeros(()).dtype), "float64", do))
 
 
-def run_plan(study_path: Path, out: Path, tracer, cycles: int, draws: int, seed: int):
+def run_scans(folder: Path, at: str, number: int):
+    """What `theratwin scans` does."""
+    from dose.units import parse
+    from twin import store
+
+    hours = tuple(parse(text, "h", "--at") for text in at.split(","))
+    patient = store.open(folder)
+    require_double_precision()
+    from twin.designs import best_scans
+
+    with step(f"weighing {number} of {len(hours)} scans"):
+        table = best_scans(patient, times_h=hours, scans=(number,))
+    console.print("Expected sd of each region's integral, and information lost against the best (nats)")
+    console.print(escape(str(table)), soft_wrap=True, highlight=False)
+
+
+def run_plan(
+    study_path: Path,
+    out: Path,
+    tracer,
+    cycles: int,
+    draws: int,
+    seed: int,
+    population: Path | None = None,
+    method: str = "importance",
+):
     """What `theratwin plan` does."""
     from twin.results import check_writable
     from twin.study import read_study
@@ -136,11 +200,32 @@ def run_plan(study_path: Path, out: Path, tracer, cycles: int, draws: int, seed:
     with step("reading the study"):
         study = read_study(study_path, tracer)
     require_double_precision()
+    from twin.population_files import load_population
     from twin.verbs import calibrate
 
+    known = load_population(population) if population else None
     with step(f"calibrating to {len(study.observations)} measurements"):
-        patient = calibrate(study, draws=draws, seed=seed)
+        patient = calibrate(study, draws=draws, seed=seed, population=known, method=method)
     finish(patient, out, cycles)
+
+
+def run_population(cohort: Path, out: Path, tracer, seed: int):
+    """What `theratwin population` does."""
+    from twin.results import check_writable
+
+    check_writable(out.parent)
+    require_double_precision()
+    from twin.population import estimate_population, read_cohort
+    from twin.population_files import save_population
+
+    with step("reading the cohort"):
+        studies = read_cohort(cohort, tracer)
+    with step(f"estimating the population of {len(studies)} patients"):
+        found = estimate_population(studies, seed=seed)
+    save_population(found, out)
+    for note in found.notes:
+        console.print(f"[bold red]note[/]: {escape(note)}", soft_wrap=True)
+    console.print(f"population in [bold]{escape(str(out))}[/]: {len(found.groups)} groups", soft_wrap=True)
 
 
 def run_adapt(folder: Path, study_path: Path, out: Path, tracer, cycles: int):

@@ -108,11 +108,15 @@ def _cell(value) -> str:
     return f"<td>{text}</td>" if is_word else f'<td class="number">{text}</td>'
 
 
+LONG = ("population numbers",)
+"""Entries of a twin's provenance that are whole files."""
+
+
 def _provenance(twin: PatientTwin, report: DoseReport) -> str:
     study = twin.study
     assumed = ", ".join(study.covariates.assumed) or "none"
     lines = [f"Measurements: {study.source}", f"Covariates taken from the population: {assumed}"]
-    lines += [f"{name}: {text}" for name, text in twin.provenance.items()]
+    lines += [f"{name}: {text}" for name, text in twin.provenance.items() if name not in LONG]
     lines += _fit_lines(twin)
     lines += [f"S value of {region}: {text}" for region, text in dose_methods(twin, report).items()]
     lines.append("Versions: " + ", ".join(f"{name} {v}" for name, v in versions().items()))

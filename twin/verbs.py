@@ -14,7 +14,8 @@ configure()
 from calibration.fit import calibrate as fit  # noqa: E402
 from calibration.forward import modelled, pool_weights  # noqa: E402
 from calibration.observations import Observations  # noqa: E402
-from calibration.sequential import drifted, extended  # noqa: E402
+from calibration.population import Population  # noqa: E402
+from calibration.suspicions import more_than_given  # noqa: E402
 from dose.activity import late_slope_flag  # noqa: E402
 from dose.errors import InputError, describe  # noqa: E402
 from dose.regions import is_tumour  # noqa: E402
@@ -23,6 +24,7 @@ from twin.forecast import activities, cycle_draws, dose_report, reported_regions
 from twin.ledger import entries_of  # noqa: E402
 from twin.patient import DoseReport, PatientTwin, Study  # noqa: E402
 from twin.planning import plan  # noqa: E402
+from twin.population import first_belief, later_belief, population_in, said_of  # noqa: E402
 
 __all__ = ["adapt", "band", "calibrate", "plan", "predict"]
 
@@ -30,15 +32,24 @@ BAND_DRAWS = 102
 """Draws behind the bands of a figure; enough for a 90% band at the width of a line."""
 
 
-def calibrate(study: Study, *, draws: int = 200, seed: int = 0, method: str = "importance") -> PatientTwin:
+def calibrate(
+    study: Study,
+    *,
+    draws: int = 200,
+    seed: int = 0,
+    method: str = "importance",
+    population: Population | None = None,
+) -> PatientTwin:
     """A twin whose parameters follow the study's observations, cycle after cycle.
 
     What a cycle taught is the prior of the next, widened by the drift of uptake between them; a scan before therapy is
-    taken with the first cycle. `method`: see `calibration.fit.calibrate`.
+    taken with the first cycle. `method`: see `calibration.fit.calibrate`. A `population` (`twin.population`) takes the
+    place of the tables' typical values and spreads, here and when the twin is adapted.
 
     Raises:
         CalibrationError: no usable optimum, or double precision is off.
-        InputError: the study has no therapy tracer to follow, or covariates that cannot be.
+        InputError: the study has no therapy tracer to follow, covariates that cannot be, or a population of another
+            ligand.
     """
     body = body_of(study)
     _require_given(body, study.observations)
@@ -48,9 +59,11 @@ def calibrate(study: Study, *, draws: int = 200, seed: int = 0, method: str = "i
         "noise": "calibration/data/noise.csv",
         "tables": tables(),
         "prior sources": ", ".join(dict.fromkeys(body.prior.sources)),
+        **said_of(population),
     }
     first, *later = _stages(study.observations)
-    posterior = fit(body.courses, first, body.prior, draws=draws, seed=seed, method=method)
+    known = first_belief(population, study, body.prior)
+    posterior = fit(body.courses, first, body.prior, draws=draws, seed=seed, known=known, method=method)
     start = PatientTwin(replace(study, observations=first), posterior, (), provenance)
     made = functools.reduce(functools.partial(_assimilated, seed=seed, method=method), later, start)
     return _with_flags(made, body.organs)
@@ -67,7 +80,7 @@ def _assimilated(twin: PatientTwin, new: Observations, *, seed: int = 0, method:
     study = replace(twin.study, observations=twin.study.observations.join(new))
     body, draws = body_of(study), len(twin.posterior.draws)
     cycle = max((*new.cycle, 1))
-    known = drifted(extended(twin.posterior.belief, body.prior), cycle - twin.cycle)
+    known = later_belief(twin, body.prior, cycle - twin.cycle)
     posterior = fit(body.courses, new, body.prior, draws=draws, seed=seed, known=known, method=method)
     posterior = replace(
         posterior,
@@ -89,6 +102,8 @@ def _require_given(body: Body, obs: Observations) -> None:
     if missing:
         found = f"measurements of cycle {missing[0]} without an administration"
         raise InputError(describe("administrations", found, "one for each measured cycle", "add it to patient.toml"))
+    given = {a.cycle: (a.activity_MBq, c.nuclide.decay_constant_per_h) for c in body.courses for a in c.administrations}
+    more_than_given(obs, given)
 
 
 def _kinetics_flags(study: Study) -> tuple[str, ...]:
@@ -127,7 +142,7 @@ def predict(twin: PatientTwin, administrations=None) -> DoseReport:
 
 
 def adapt(twin: PatientTwin, observations: Observations, administrations=()) -> PatientTwin:
-    """The twin after later scans: forecasts are entered in the ledger beside what was seen, then the scans are taken in.
+    """The twin after later scans: forecasts go to the ledger beside what was seen, then the scans are taken in.
 
     The posterior so far is the prior, widened by the drift of uptake where a new cycle began. Scans of a cycle before
     the twin's latest are refused an update of their own: then all data are calibrated again.
@@ -139,7 +154,7 @@ def adapt(twin: PatientTwin, observations: Observations, administrations=()) -> 
     body = body_of(joined)
     _require_given(body, observations)
     if min(max(c, 1) for c in observations.cycle) < twin.cycle:
-        renewed = calibrate(joined, draws=len(twin.posterior.draws))
+        renewed = calibrate(joined, draws=len(twin.posterior.draws), population=population_in(twin))
     else:
         renewed = _with_flags(functools.reduce(_assimilated, _stages(observations), forecast), body.organs)
     return replace(renewed, ledger=(*twin.ledger, *entries))

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 
+from calibration import noise
 from calibration.observations import Observations
 from calibration.parameters import between_patients
 from calibration.scores import uniformity
@@ -81,6 +82,127 @@ for _k in range(len(cohort.QUANTITIES)):
 def trusted():
     share = 100 * float(np.mean(_simulated().corrected))
     return share, share > 75
+
+
+@cache
+def _three_ways():
+    """Means and sds [parameter] of one virtual patient by Laplace, importance weights and NUTS; and the chains."""
+    from calibration.belief import Belief
+    from calibration.fit import fit
+    from calibration.importance import weighted
+    from calibration.sampler import nuts
+    from twin.body import body_of
+
+    study, _ = synthetic.with_scans(synthetic.empty_study(), np.random.default_rng(60))
+    body = body_of(study)
+    fitted = fit(body.courses, study.observations, Belief.of(body.prior))
+    drawn = weighted(fitted.experiment, fitted.problem, fitted.optimum, np.random.default_rng(0))
+    mean, covariance = drawn.moments(0)
+    lower, chains = fitted.problem.cholesky, nuts(fitted)
+    flat = chains.offsets.reshape(-1, len(mean))
+    weights = (fitted.problem.mean + lower @ mean, np.sqrt(np.diag(lower @ covariance @ lower.T)))
+    laplace = (fitted.offsets, np.sqrt(np.diag(fitted.laplace)))
+    return {"laplace": laplace, "importance": weights, "nuts": (flat.mean(axis=0), flat.std(axis=0))}, chains
+
+
+def _against_nuts(method: str, most_mean: float, most_sd: float):
+    said = f"means within {most_mean} sd, sds within {100 * most_sd:.0f} %"
+
+    @check(f"posterior/{method} against NUTS", unit="sd, %", tolerance=said, source="worst of all parameters")
+    def close():
+        found, _ = _three_ways()
+        (mean, sd), (true_mean, true_sd) = found[method], found["nuts"]
+        away, wide = np.max(np.abs(mean - true_mean) / true_sd), 100 * np.max(np.abs(sd / true_sd - 1))
+        return [round(float(away), 3), round(float(wide), 1)], bool(away < most_mean and wide < 100 * most_sd)
+
+    return close
+
+
+_against_nuts("importance", 0.2, 0.15)
+_against_nuts("laplace", 0.4, 0.25)
+
+
+@check(
+    "posterior/NUTS diagnostics", unit="R-hat, ESS, divergences", tolerance="below 1.01, above 400, none", source="own"
+)
+def sampler():
+    d = _three_ways()[1].diagnostics
+    least = min(d["ess_bulk"], d["ess_tail"])
+    row = [round(d["rhat"], 4), round(least), int(d["divergences"])]
+    return row, bool(d["rhat"] < 1.01 and least > 400 and d["divergences"] == 0)
+
+
+FOLLOWED = 20
+
+
+@cache
+def _forecasts():
+    """Ledgers of virtual patients whose second cycle, seen by the same camera, was forecast from the first."""
+    from calibration.sequential import drift_covariance
+    from twin.body import body_of
+    from twin.ledger import entries_of
+    from twin.verbs import calibrate
+
+    rng, second = np.random.default_rng(5), Administration(2, 1008.0, 7400.0, 90.0, 0.0, "PSMA-617", "177Lu")
+    first_scans = cohort.template(synthetic.REGIONS)
+    scans = first_scans.join(cohort.template(synthetic.REGIONS, (24.0, 168.0), "SPECT", 2))
+    study = synthetic.empty_study()
+    both = replace(study, administrations=(*study.administrations, second))
+    body, errors, entries = body_of(both), noise.errors(scans), []
+    q = drift_covariance(body.prior.names, 1)
+    draw = lambda covariance: rng.multivariate_normal(np.zeros(len(covariance)), covariance, method="eigh")
+    for _ in range(FOLLOWED):
+        begin = draw(body.prior.covariance)
+        each = {1: begin, 2: begin + draw(q)}
+        exact = np.concatenate([cohort.shown(body, scans.of_cycle(c), each[c][None])[:, 0] for c in (1, 2)])
+        shared = errors.shared.loads @ (errors.shared.sd * rng.standard_normal(len(errors.shared.sd)))
+        noisy = exact * np.exp(shared + errors.sd * rng.standard_normal(len(scans)))
+        seen = replace(scans, activity_MBq=noisy, sd_MBq=cohort.COUNTING_SD * noisy)
+        twin = calibrate(replace(study, observations=seen.of_cycle(1)))
+        entries += entries_of(
+            replace(twin, study=replace(twin.study, administrations=both.administrations)), seen.of_cycle(2)
+        )
+    return entries
+
+
+@check(
+    "posterior/forecasts of the next cycle inside 90 %",
+    unit="%",
+    tolerance="82 to 97",
+    source=f"{FOLLOWED} virtual patients, 10 scans each",
+)
+def forecast_coverage():
+    from twin.ledger import score
+
+    inside = 100 * score(_forecasts()).inside90
+    return inside, 82 <= inside <= 97
+
+
+@check(
+    "posterior/forecasts of the next cycle, bias",
+    unit="ln observed/forecast",
+    tolerance="within 0.08",
+    source="as above",
+)
+def forecast_bias():
+    from twin.ledger import score
+
+    bias = score(_forecasts()).bias
+    return bias, abs(bias) < 0.08
+
+
+@check(
+    "posterior/forecasts of the next cycle, CRPS",
+    unit="log",
+    tolerance="below 0.18",
+    source="log sd 0.32 known exactly",
+)
+def forecast_crps():
+    """A perfect forecast of log sd s has CRPS s/sqrt(pi); 0.32 is a kidney drawn from the population."""
+    from twin.ledger import score
+
+    found = score(_forecasts()).crps
+    return found, found < 0.32 / np.sqrt(np.pi)
 
 
 # twins made before therapy, from 18F PET, as in PEERS.md 1.1

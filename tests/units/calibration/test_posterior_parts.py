@@ -226,3 +226,37 @@ def test_a_new_lesion_borrows_from_the_known_one(body):
     assert wide.covariance[new, new] < more.prior.covariance[more.prior.names.index("receptor_density/tumour_2")].max()
     assert np.linalg.eigvalsh(wide.covariance).min() > 0
     assert sequential.extended(wide, more.prior) is wide
+
+
+def test_a_cohort_of_unlike_patients_is_each_of_them_calibrated(body):
+    """Two patients of other kidneys and GFR, in one batch and alone."""
+    from dataclasses import replace
+
+    from calibration.cohort import calibrate_cohort, stacked
+    from pbpk.parameters import Covariates
+    from tests import synthetic_cohort
+
+    study = synthetic.empty_study()
+    other = replace(
+        study,
+        covariates=Covariates.of(
+            weight_kg=60.0, height_m=1.65, sex="male", age_y=60.0, gfr_mL_min=60.0, haematocrit=0.4
+        ),
+        volumes_mL=study.volumes_mL | {"kidney_left": 120.0, "kidney_right": 110.0},
+    )
+    bodies = [body, body_of(other)]
+    seen = synthetic_cohort.template(("kidney_left", "liver", "tumour_1"))
+    rng = np.random.default_rng(0)
+    true = [synthetic_cohort.truth(b, seen, 1, rng, prior=body.prior) for b in bodies]
+    observed = np.concatenate([t.log_observed for t in true], axis=1)
+    words = {"draws": 400, "seed": 1}
+    run = lambda courses, logs: next(
+        calibrate_cohort(courses, seen, logs, Belief.of(body.prior), ("kidney_left",), **words)
+    )
+    both = run(stacked([b.courses for b in bodies]), observed)
+    for k, b in enumerate(bodies):
+        alone = run(b.courses, observed[:, [k]])
+        # medians of 400 draws of sd near 0.09 agree to 4 sqrt(2) 1.25 0.09/20
+        assert np.median(both.log_tia[0, :, k]) == pytest.approx(np.median(alone.log_tia[0, :, 0]), abs=0.035)
+        assert np.median(both.log_tia[0, :, k]) == pytest.approx(true[k].log_tia[0, 0], abs=0.45)
+    assert abs(np.median(both.log_tia[0, :, 0]) - np.median(both.log_tia[0, :, 1])) > 0.05
