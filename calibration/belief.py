@@ -53,12 +53,6 @@ class Belief:
         where = {name: k for k, name in enumerate(self.names)}
         return np.array([where[name] for name in names], int)
 
-    def without(self, prefix: str) -> Belief:
-        """Errors whose name begins so are left out (they belong to what is past)."""
-        keep = np.array([k for k, name in enumerate(self.names) if not name.startswith(prefix)], int)
-        names = tuple(self.names[k] for k in keep)
-        return Belief(names, self.parameters, self.mean[keep], self.covariance[np.ix_(keep, keep)])
-
     def conditional(self, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(indices of the others, link [other, known], their covariance given the known): mean moves by link times
         what the known lie off their mean."""

@@ -16,7 +16,7 @@ import numpy as np
 from calibration import lanes
 from calibration.belief import Belief, normal_draws
 from calibration.forward import Course, experiment, pool_weights
-from calibration.importance import TRUSTED_K, weighted
+from calibration.importance import weighted
 from calibration.noise import Errors
 from calibration.observations import Observations
 from calibration.optimum import Optimum, of_lanes, optimum
@@ -98,7 +98,7 @@ def _part(exp, full, prob: Problem, weights, draws: int, proposals: int, first: 
     count = prob.log_observed.shape[1]
     found = optimum(exp, prob, np.zeros((len(prob.fitted), count)))
     drawn = weighted(exp, prob, found, rng, proposals)
-    usable = (drawn.pareto_k < TRUSTED_K) & found.converged
+    usable = drawn.trusted & found.converged
     known = np.concatenate([prob.fitted, prob.errors])
     out = np.empty((len(prob.belief.names), draws, count))
     for k in range(count):

@@ -14,7 +14,7 @@ import numpy as np
 from calibration import lanes
 from calibration.belief import Belief, normal_draws
 from calibration.forward import Course, Experiment, experiment, modelled, pool_weights
-from calibration.importance import TRUSTED_K, weighted
+from calibration.importance import weighted
 from calibration.observations import Observations
 from calibration.optimum import Optimum, optimum
 from calibration.parameters import Prior
@@ -28,11 +28,11 @@ ROUNDS = 4
 """Step sequences are frozen at the prior median, then at each optimum, until the optimum stays where it is."""
 SAME_OPTIMUM = 0.01
 """Change of any parameter, in prior standard deviations, below which a step sequence served."""
+SCATTER = 1.5
+"""Step sequences for draws are frozen over this many standard deviations about the optimum."""
 POOR_FIT = 2.5
 """Chi-square per observation of a region above which its curve is called missed and its parameters' sd are widened."""
 METHODS = ("importance", "laplace", "nuts")
-LEAST_EFFECTIVE = 100.0
-"""Effective draws below which importance weights are reported as too uneven to use."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,14 @@ def fit(courses, observations: Observations, belief: Belief) -> Fitted:
         moved, z = np.max(np.abs(found.z - z)), found.z
         if moved < SAME_OPTIMUM:
             break
-    return Fitted(exp, prob, found, np.asarray(expected))
+    around = prob.offsets(found.z + _scattered(found))
+    return Fitted(experiment(courses, observations, prob.names, around, exp), prob, found, np.asarray(expected))
+
+
+def _scattered(found: Optimum) -> np.ndarray:
+    """Whitened steps [parameter, lane] about the optimum, wider than Laplace: the last step sequence suits them all."""
+    normal = np.random.default_rng(0).standard_normal((found.z.shape[0], lanes.CHUNK))
+    return SCATTER * np.linalg.solve(np.linalg.cholesky(found.information[0]).T, normal)
 
 
 def _no_optimum() -> str:
@@ -142,7 +149,7 @@ def _sampled(fitted: Fitted, method: str, draws: int, rng, seed: int):
     if method == "importance":
         found = weighted(fitted.experiment, fitted.problem, fitted.optimum, rng)
         diagnostics = {"pareto_k": float(found.pareto_k[0]), "effective_draws": float(found.effective[0])}
-        if diagnostics["pareto_k"] < TRUSTED_K and diagnostics["effective_draws"] > LEAST_EFFECTIVE:
+        if found.trusted[0]:
             lower = fitted.problem.cholesky
             mean, spread = found.moments(0)
             taken = fitted.problem.offsets(found.z[:, found.resampled(0, draws, rng), 0])

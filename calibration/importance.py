@@ -25,7 +25,9 @@ FREEDOM = 20.0
 MIXED, WIDER = 0.7, 1.5
 """Second round: share of the first round's covariance; factor on Laplace's where the first round has too few draws."""
 TRUSTED_K = 0.7
-"""Pareto shape above which weighted draws are not used (Vehtari 2024, section 3)."""
+"""Pareto shape above which weighted draws are not used, or 1 - 1/log10(draws) where that is less (Vehtari 2024)."""
+LEAST_EFFECTIVE = 100.0
+"""Effective draws below which weights are too uneven to use."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Weighted:
     weight: np.ndarray
     pareto_k: np.ndarray
     effective: np.ndarray
+
+    @property
+    def trusted(self) -> np.ndarray:
+        """Lanes whose weights can be used, [lane]."""
+        limit = min(TRUSTED_K, 1 - 1 / np.log10(len(self.weight)))
+        return (self.pareto_k < limit) & (self.effective > LEAST_EFFECTIVE)
 
     def replaced(self, which, other: Weighted, taken) -> Weighted:
         """The same with lanes `which` from the lanes of `other` where `taken`."""
@@ -68,7 +76,7 @@ def weighted(exp: Experiment, prob: Problem, found: Optimum, rng, proposals: int
     covariance mixed into Laplace's (adaptive importance sampling), and keep whichever round has the smaller k.
     """
     first = _round(exp, prob, found, rng, proposals)
-    doubtful = np.flatnonzero(~(first.pareto_k < TRUSTED_K))
+    doubtful = np.flatnonzero(~first.trusted)
     if not len(doubtful):
         return first
     again = _round(

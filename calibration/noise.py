@@ -98,7 +98,7 @@ def errors(observations: Observations) -> Errors:
     return Errors(log_sd(observations), shared_errors(observations))
 
 
-def covariance(observations: Observations, to_cycle: int | None = None) -> np.ndarray:
+def covariance(observations: Observations) -> np.ndarray:
     """Covariance of the log activities given the model, own and shared errors, [observation, observation]."""
     return np.diag(log_sd(observations) ** 2) + shared_errors(observations).covariance
 

@@ -20,7 +20,8 @@ class Observations:
 
     `time_h` counts from the start of the administration of that `cycle` (0 is the pre-therapy scan, 1, 2, ... the
     therapy cycles); `activity_MBq` is the activity present at that time, not corrected for decay; `sd_MBq` is the
-    measurement's own standard deviation (counting, calibration, contour), before any model error; `volume_mL` may be
+    standard deviation of that scan alone (counting), as calibration, recovery and contour, which scans share, are added
+    by `calibration.noise`; `volume_mL` may be
     NaN. Arrays have shape [observation].
 
     Raises:
@@ -53,7 +54,7 @@ class Observations:
 
     def _check_values(self):
         checks = (
-            ("time_h", np.isfinite(self.time_h) & (self.time_h >= 0), "a finite time not before the administration"),
+            ("time_h", np.isfinite(self.time_h) & (self.time_h > 0), "a finite time after the start of administration"),
             ("time_h", self.time_h <= LATEST_TIME_H, f"a time in hours below {LATEST_TIME_H:g}"),
             ("activity_MBq", np.isfinite(self.activity_MBq) & (self.activity_MBq > 0), "a finite activity above zero"),
             ("sd_MBq", np.isfinite(self.sd_MBq) & (self.sd_MBq > 0), "a finite standard deviation above zero"),

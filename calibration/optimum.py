@@ -18,6 +18,8 @@ MAX_ITERATIONS = 40
 STEP_TOLERANCE = 1e-3
 """Largest change of a whitened offset (prior standard deviations) in an accepted step at which a lane rests."""
 FIRST_DAMPING, EASIER, HARDER = 1e-2, 0.2, 8.0
+STUCK = 1e8
+"""Damping above which a lane is given up."""
 LARGEST_STEP = 3.0
 """Steps are shortened to this many prior standard deviations."""
 
@@ -53,8 +55,9 @@ def optimum(exp: Experiment, prob: Problem, z0: np.ndarray) -> Optimum:
         now = now.replaced(taken, trial, better)
         damping[busy] = np.where(better, damping[busy] * EASIER, damping[busy] * HARDER)
         small = np.max(np.abs(step), axis=0) < STEP_TOLERANCE
-        resting[busy] = (better & small) | (damping[busy] > 1e8)
-    return Optimum(z, now.information, now.jacobian, now.residual, now.loss, resting & np.isfinite(now.loss))
+        resting[busy] = (better & small) | (damping[busy] > STUCK)
+    settled = resting & (damping < STUCK) & np.isfinite(now.loss)
+    return Optimum(z, now.information, now.jacobian, now.residual, now.loss, settled)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,15 @@ class Posterior:
             full[p:], full[:p, p:] = self.error_covariance, self.error_covariance[:, :p].T
         return Belief((*self.names, *self.error_names), p, np.concatenate([self.map_log, self.error_mean]), full)
 
+    def given_errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """(how the parameters' mean follows the shared errors [parameter, error], their covariance given these)."""
+        p = len(self.names)
+        if not self.error_names:
+            return np.zeros((p, 0)), self.covariance
+        cross, own = self.error_covariance[:, :p], self.error_covariance[:, p:]
+        follow = np.linalg.solve(own, cross).T
+        return follow, self.covariance - follow @ cross
+
     @property
     def contraction(self) -> np.ndarray:
         """1 - posterior variance / prior variance, shape [parameter]: 0 learnt nothing, 1 is known exactly."""

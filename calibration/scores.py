@@ -26,9 +26,9 @@ def ranks(draws, truth, weight=None, rng: np.random.Generator | None = None) -> 
     draws = np.asarray(draws, float)
     weight = np.full(draws.shape, 1 / len(draws)) if weight is None else np.broadcast_to(weight, draws.shape)
     below, at = np.sum(weight * (draws < truth), axis=0), np.sum(weight * (draws == truth), axis=0)
-    gap = np.maximum(at, 1 / (len(draws) + 1))
     jitter = (rng or np.random.default_rng(0)).uniform(size=np.shape(below))
-    return np.clip(below * (1 - gap) + gap * jitter, 0.0, 1.0)
+    share = 1 / (len(draws) + 1)
+    return np.where(at > 0, below + at * jitter, below * (1 - share) + share * jitter)
 
 
 def uniformity(rank) -> float:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibration import noise
-from calibration.belief import Belief
+from calibration.belief import Belief, normal_draws
 from calibration.parameters import Prior, correlated
 from calibration.posterior import Posterior
 
@@ -46,7 +46,7 @@ def extended(belief: Belief, prior: Prior) -> Belief:
     """The belief over all parameters of `prior`, in its order: a lesion that is new follows from the known ones through
     the prior's correlations."""
     known = [k for k, name in enumerate(prior.names) if name in belief.names]
-    if len(known) == len(prior.names) == belief.parameters:
+    if prior.names == belief.names[: belief.parameters]:
         return belief
     at = belief.index([prior.names[k] for k in known])
     errors = np.arange(belief.parameters, len(belief.names))
@@ -63,12 +63,14 @@ def extended(belief: Belief, prior: Prior) -> Belief:
 
 
 def backward(
-    earlier: tuple[tuple[int, Posterior], ...], latest: tuple[int, Posterior], seed: int
+    earlier: tuple[tuple[int, Posterior], ...], latest: tuple[int, Posterior], seed: int, drift=drift_covariance
 ) -> dict[int, np.ndarray]:
     """Draws [draw, parameter] of each cycle's parameters given all data, those of the latest as they are.
 
     `earlier` holds (cycle, posterior as it stood after that cycle), oldest first; a parameter that an earlier
-    posterior doesn't know (a lesion seen first later) keeps the later cycle's draws.
+    posterior doesn't know (a lesion seen first later) keeps the later cycle's draws. Each draw has its shared errors,
+    the same in all cycles: given them, the step back is that of the parameters alone. `drift` (names, cycles apart)
+    is the covariance of the change.
     """
     rng = np.random.default_rng(seed)
     cycle, posterior = latest
@@ -76,13 +78,13 @@ def backward(
     names, after = posterior.names, posterior.draws
     for before, was in reversed(earlier):
         columns = [names.index(name) for name in was.names]
-        mean, covariance = was.map_log, was.covariance
-        q = drift_covariance(was.names, cycle - before)
-        gain = np.linalg.solve(covariance + q, covariance).T
-        left = covariance - gain @ covariance
-        noise_draws = rng.multivariate_normal(np.zeros(len(mean)), left, size=len(after), method="eigh")
+        follow, covariance = was.given_errors()
+        errors = [posterior.error_names.index(name) for name in was.error_names]
+        mean = was.map_log + posterior.error_draws[:, errors] @ follow.T
+        gain = np.linalg.solve(covariance + drift(was.names, cycle - before), covariance).T
         after = after.copy()
-        after[:, columns] = mean + (after[:, columns] - mean) @ gain.T + noise_draws
+        left = normal_draws(rng, covariance - gain @ covariance, len(after))
+        after[:, columns] = mean + (after[:, columns] - mean) @ gain.T + left
         out[before] = after
         cycle = before
     return out

@@ -50,6 +50,7 @@ class AdministeredActivity:
 class RegionActivity:
     """Activity of one region at the start of one scan, `time_h` after `administered_at`.
 
+    `sd_MBq` holds all errors, `own_sd_MBq` those that other scans do not share (no calibration, no contour).
     `decay_factor_undone` multiplied the stored voxels (mean over slices); `recovery` is "none" or
     "geometric_transfer".
     """
@@ -58,6 +59,7 @@ class RegionActivity:
     time_h: float
     activity_MBq: float
     sd_MBq: float
+    own_sd_MBq: float
     volume_mL: float
     modality: str
     series_uid_hash: str
@@ -224,13 +226,16 @@ def _activities(scan, image, masks, how, corrects, administration_start, matrice
             hour = hours_after(scan, administration_start)
             logger.warning("the %s at %.1f h shows no activity above zero in %s: left out", scan.modality, hour, name)
             continue
-        sd = activity * relative_sd(volume_mL, image, how, is_recovered=corrects)
+        total, own = (
+            relative_sd(volume_mL, image, how, is_recovered=corrects, is_scan_alone=alone) for alone in (False, True)
+        )
         records.append(
             RegionActivity(
                 region=name,
                 time_h=hours_after(scan, administration_start),
                 activity_MBq=activity,
-                sd_MBq=sd,
+                sd_MBq=total * activity,
+                own_sd_MBq=own * activity,
                 volume_mL=volume_mL,
                 modality=scan.modality,
                 series_uid_hash=scan.series_uid_hash,

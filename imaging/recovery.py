@@ -110,8 +110,12 @@ def contour_sd(volume_mL: float, voxel_mm: float, how: Measurement) -> float:
     return float(phi / (2 * sphere_recovery(volume_mL, how.fwhm_mm)) * spread)
 
 
-def relative_sd(volume_mL: float, grid: Volume, how: Measurement, *, is_recovered: bool) -> float:
+def relative_sd(
+    volume_mL: float, grid: Volume, how: Measurement, *, is_recovered: bool, is_scan_alone: bool = False
+) -> float:
     """Relative sd of a region's activity: calibration, noise, contour, and partial volume, taken as independent.
+
+    `is_scan_alone` leaves out calibration and contour, which all scans share (the calibration's `noise.csv` has them).
 
     Partial volume is the change by one sd of the FWHM where it was corrected; otherwise the whole loss of a sphere in
     a cold field, taken as the half-width of an even distribution.
@@ -122,4 +126,5 @@ def relative_sd(volume_mL: float, grid: Volume, how: Measurement, *, is_recovere
         lost = 1 - sphere_recovery(volume_mL, how.fwhm_mm * (1 + how.fwhm_cv)) / recovery
     voxel_mm = grid.voxel_mL ** (1 / 3) * 10
     noise = how.noise_cv_1mL / math.sqrt(volume_mL)
-    return math.hypot(how.calibration_cv, noise, contour_sd(volume_mL, voxel_mm, how), lost)
+    shared = 0.0 if is_scan_alone else math.hypot(how.calibration_cv, contour_sd(volume_mL, voxel_mm, how))
+    return math.hypot(shared, noise, lost)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from calibration.belief import Belief
 from calibration.design import TIMES_H, DesignTable, scan_designs
+from calibration.observations import Observations
 from dose.errors import InputError, describe
 from dose.regions import is_tumour
-from twin.body import body_of
+from twin.body import Body, body_of
+from twin.drawn import completed
 from twin.forecast import reported_regions
 from twin.patient import PatientTwin
+from twin.population import first_belief, later_belief, population_in
 
 DRAWS = 48
 """Posterior draws behind the expectation; more change the sd by less than a tenth of itself."""
@@ -45,14 +50,34 @@ def best_scans(
     shown = reported_regions(body, twin)
     quantities = quantities or [r for r in shown if r in USUAL or is_tumour(r)]
     measured = [r for r in dict.fromkeys(study.observations.region) if r in shown]
+    cycle = max(given) if cycle is None else cycle
+    belief, made = _before(twin, body, cycle)
+    n = belief.parameters
     return scan_designs(
         body.courses,
-        body.prior,
-        twin.posterior.draws[:DRAWS],
+        replace(body.prior, covariance=belief.covariance[:n, :n]),
+        completed(twin, body).posterior.draws[:DRAWS],
         quantities=quantities,
         regions=regions or measured or quantities,
         times_h=times_h,
         scans=scans,
-        cycle=max(given) if cycle is None else cycle,
-        made=study.observations,
+        cycle=cycle,
+        made=made,
     )
+
+
+def _before(twin: PatientTwin, body: Body, cycle: int) -> tuple[Belief, Observations]:
+    """What was known before any scan of a cycle, and the scans made in it.
+
+    Earlier cycles enter through the posterior they left, with the drift since; its share of calibration and recovery
+    is then counted as the patient's, which makes expected sds a little too wide.
+    """
+    obs = twin.study.observations
+    made = obs.select([max(c, 1) == cycle for c in obs.cycle])
+    if cycle > twin.cycle:
+        return later_belief(completed(twin, body), body.prior, cycle - twin.cycle), Observations.empty()
+    past = [(c, posterior) for c, posterior in twin.earlier if c < cycle]
+    if past:
+        was = replace(twin, posterior=past[-1][1], earlier=())
+        return later_belief(was, body.prior, cycle - past[-1][0]), made
+    return first_belief(population_in(twin), twin.study, body.prior) or Belief.of(body.prior), made

@@ -180,10 +180,9 @@ def _observations(images: StudyImages, injections, cycles) -> Observations:
             key=lambda activity: (activity.region, activity.time_h),
         )
         rows += [(cycle, activity) for activity in found]
-    columns = {
-        name: np.array([getattr(activity, name) for _, activity in rows], dtype=float)
-        for name in ("time_h", "activity_MBq", "sd_MBq", "volume_mL")
-    }
+    column = lambda name: np.array([getattr(activity, name) for _, activity in rows], dtype=float)
+    columns = {name: column(name) for name in ("time_h", "activity_MBq", "volume_mL")}
+    columns["sd_MBq"] = column("own_sd_MBq")  # calibration and contour are shared by scans: calibration.noise has them
     words = {name: tuple(getattr(activity, name) for _, activity in rows) for name in ("region", "modality")}
     return Observations(**columns, **words, cycle=tuple(cycle for cycle, _ in rows))
 

@@ -16,7 +16,6 @@ import numpy as np
 from calibration import noise
 from calibration.forward import Course, pool_weights
 from calibration.parameters import Scaling
-from calibration.sequential import backward
 from dose.nuclides import radionuclide
 from dose.provenance import load_table
 from dose.radiobiology import tissue
@@ -27,6 +26,7 @@ from pbpk.parameters import ligand
 from pbpk.solve import PLANNING_RTOL, Solution, solve
 from twin.body import Body, body_of, tables
 from twin.chain_forecast import coefficients, daughter_warnings
+from twin.drawn import completed, cycle_draws, describing, drift_of
 from twin.patient import DoseReport, PatientTwin
 
 KIDNEY_PARTS = (*CORTEX, *MEDULLA)
@@ -36,7 +36,6 @@ REPORTED = (*KIDNEYS, "kidneys", *KIDNEY_PARTS, "liver", "spleen", "parotid", "s
 CHUNK = 51
 """Draws solved at once: a working set that stays in the processor's cache."""
 DRIFT_SEED = 20_001
-BACKWARD_SEED = 20_002
 
 
 def constants() -> dict[str, float]:
@@ -101,11 +100,11 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
     the last one measured, with a drift.
     """
     body = body_of(twin.study, administrations)
-    course = body.first
+    twin, course = completed(twin, body), body.first
     cycles = tuple(sorted(a.cycle for a in course.administrations if a.cycle > 0))
     regions = reported_regions(body, twin)
     organ_tia, organ_kill, extrapolated = _integrals(twin, body, cycles, regions)
-    drift = _drift(cycles, twin.cycle, regions, organ_tia.shape[-1])
+    drift = _drift(twin, body, cycles, regions, organ_tia.shape[-1])
     dose, weighted, bed, region_tia, mass = _doses(
         twin, body, regions, organ_tia, organ_kill, drift, course.nuclide.name
     )
@@ -130,18 +129,13 @@ def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseRepo
     )
 
 
-def cycle_draws(twin: PatientTwin) -> dict[int, np.ndarray]:
-    """Log offsets [draw, parameter] of each measured cycle, draw by draw one patient's."""
-    return backward(twin.earlier, (twin.cycle, twin.posterior), BACKWARD_SEED)
-
-
 def _integrals(twin: PatientTwin, body: Body, cycles, regions):
     """TIA (MBq h) and kill [pool, cycle, draw], the MAP last, and extrapolated fractions [cycle, region]."""
     sets, course, p = cycle_draws(twin), body.first, twin.posterior
     centre = dict(twin.earlier) | {twin.cycle: p}
     rows = []
-    for used in dict.fromkeys(_describing(sets, c) for c in cycles):
-        mine = tuple(c for c in cycles if _describing(sets, c) == used)
+    for used in dict.fromkeys(describing(sets, c) for c in cycles):
+        mine = tuple(c for c in cycles if describing(sets, c) == used)
         middle = p.map_log.copy()
         middle[[p.names.index(n) for n in centre[used].names]] = centre[used].map_log
         rows += _of_cycles(twin, body, cycles, mine, regions, np.concatenate([sets[used], middle[None]]))
@@ -151,11 +145,6 @@ def _integrals(twin: PatientTwin, body: Body, cycles, regions):
         np.stack(kill, axis=1) * (course.nuclide.activity_MBq_per_nmol / 60) ** 2,
         np.array(fraction),
     )
-
-
-def _describing(sets, cycle: int) -> int:
-    """The measured cycle whose parameters describe a cycle: the last one not after it, or else the first."""
-    return max((c for c in sets if c <= cycle), default=min(sets))
 
 
 def _of_cycles(twin: PatientTwin, body: Body, cycles, mine, regions, offsets):
@@ -199,20 +188,26 @@ def tia_MBq_h(found: States, course: Course) -> np.ndarray:
     return found.integral * course.nuclide.activity_MBq_per_nmol / 60
 
 
-def _drift(cycles, last: int, regions, draws: int) -> np.ndarray:
-    """Factor [draw, cycle, region] of the change in uptake after the last cycle measured, a random walk.
+def _drift(twin: PatientTwin, body: Body, cycles, regions, draws: int) -> np.ndarray:
+    """Factor [draw, cycle, region] of the change in uptake away from the measured cycles, a random walk.
 
     Kidneys drift together.
     """
-    rng = np.random.default_rng(DRIFT_SEED)
-    away = np.array([max(c - last, 0) for c in cycles])
-    walk = np.cumsum(rng.standard_normal((draws, max(away) + 1, len(regions))), axis=1)
-    walk -= walk[:, :1]
+    measured = {*(c for c, _ in twin.earlier), twin.cycle}
+    rng, change = np.random.default_rng(DRIFT_SEED), drift_of(twin)
+    organ = lambda r: parts(r, body.organs)[0]
+    sd = np.array([np.sqrt(change((f"receptor_density/{organ(r)}",), 1)[0, 0]) for r in regions])
+    step = rng.standard_normal((draws, len(cycles), len(regions))) * sd
     kidneys = [k for k, r in enumerate(regions) if _renal(r)]
-    walk[..., kidneys] = walk[..., kidneys[:1]]
-    walk[-1] = 0.0
-    sd = np.array([noise.relative_sd("drift", r) for r in regions])
-    return np.exp(walk[:, away] * sd)
+    step[..., kidneys] = step[..., kidneys[:1]]
+    step[-1] = 0.0
+    walk = np.zeros_like(step)
+    first = next((j for j, c in enumerate(cycles) if c in measured), 0)
+    for j in range(first, len(cycles)):
+        walk[:, j] = 0.0 if cycles[j] in measured else walk[:, max(j - 1, 0)] + step[:, j]
+    for j in reversed(range(first)):
+        walk[:, j] = walk[:, j + 1] + step[:, j]
+    return np.exp(walk)
 
 
 def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str):

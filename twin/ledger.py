@@ -13,35 +13,52 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import noise
+from calibration.belief import normal_draws
 from calibration.forward import modelled, pool_weights
 from calibration.observations import Observations
+from calibration.problem import WHOLE
 from calibration.scores import crps
-from calibration.sequential import drift_covariance
 from twin.body import Body, body_of
+from twin.drawn import completed, cycle_draws, describing, drift_of
 from twin.forecast import activities
 from twin.patient import LedgerEntry, PatientTwin
 
 LEDGER_SEED = 20_005
+SURPRISE = 3.0
+"""Standard deviations of the drift beyond which a new cycle is called a surprise."""
 
 
 def entries_of(twin: PatientTwin, observations: Observations) -> list[LedgerEntry]:
     """An entry for each observation that the model can show; the twin's study has the administrations of its cycle."""
     body = body_of(twin.study)
-    known = twin.posterior.names
+    twin = completed(twin, body)
+    names, sets, change = twin.posterior.names, cycle_draws(twin), drift_of(twin)
     obs = observations.select(modelled(observations, body.organs))
     rng = np.random.default_rng(LEDGER_SEED)
     entries = []
     for course in body.courses:
         mine = obs.select([course.has(c) for c in obs.cycle])
         for cycle in dict.fromkeys(mine.cycle):
-            there = mine.of_cycle(cycle)
-            q = drift_covariance(known, max(cycle - twin.cycle, 0))
-            moved = twin.posterior.draws + rng.multivariate_normal(
-                np.zeros(len(known)), q, size=len(twin.posterior.draws), method="eigh"
-            )
-            logs = np.log(_shown(body, known, course, there, moved)) + _errors(twin, there, rng)
+            there, near = mine.of_cycle(cycle), describing(sets, max(cycle, 1))
+            drawn = sets[near]
+            moved = drawn + normal_draws(rng, change(names, abs(max(cycle, 1) - near)), len(drawn))
+            logs = np.log(_shown(body, names, course, there, moved)) + _errors(twin, there, rng)
             entries += [_entry(there, k, logs[k]) for k in range(len(there))]
     return entries
+
+
+def surprises(entries, cycle: int, apart: int) -> tuple[str, ...]:
+    """Regions whose scans of a new cycle lie further off their forecast than uptake is taken to drift."""
+    said = []
+    for region in dict.fromkeys(e.region for e in entries if e.cycle == cycle and e.region not in WHOLE):
+        away = np.mean([np.log(e.observed_MBq / e.forecast_median_MBq) for e in entries if e.region == region])
+        if abs(away) > SURPRISE * noise.drift_log_sd(region, apart):
+            said.append(
+                f"{region}: cycle {cycle} shows {np.exp(away):.2f} of its forecast, further off than uptake is taken "
+                "to drift between cycles (noise.csv): doses of earlier cycles are drawn towards it; compare them with "
+                "the twin as it stood before"
+            )
+    return tuple(said)
 
 
 def _shown(body: Body, names, course, obs: Observations, offsets) -> np.ndarray:

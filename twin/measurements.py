@@ -45,7 +45,7 @@ def _entry(row, where: str, given, weight_kg):
     cycle = _cycle(row.get("cycle", ""), where, given)
     name = canonical_region(row["region"])
     time_h = parse(row["time_h"], "h", f"{where}: time_h")
-    if time_h < 0:
+    if time_h <= 0:
         do = "check the scanner's clock and the injection time"
         raise InputError(describe(f"{where}: time_h", f"{time_h:g} h", "a time after the start of administration", do))
     volume = parse(row["volume_mL"], "mL", f"{where}: volume_mL") if row.get("volume_mL") else math.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -75,9 +75,6 @@ class PatientTwin:
     def cycle(self) -> int:
         """The therapy cycle that `posterior` describes; a scan before therapy is taken to describe the first."""
         return max((*self.study.observations.cycle, 1))
-
-    def with_ledger(self, entries) -> PatientTwin:
-        return replace(self, ledger=(*self.ledger, *entries))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from twin._jax import configure
 
 configure()
 
+from calibration.fit import METHODS  # noqa: E402
 from calibration.fit import calibrate as fit  # noqa: E402
 from calibration.forward import modelled, pool_weights  # noqa: E402
 from calibration.observations import Observations  # noqa: E402
@@ -20,8 +21,9 @@ from dose.activity import late_slope_flag  # noqa: E402
 from dose.errors import InputError, describe  # noqa: E402
 from dose.regions import is_tumour  # noqa: E402
 from twin.body import Body, body_of, tables  # noqa: E402
-from twin.forecast import activities, cycle_draws, dose_report, reported_regions  # noqa: E402
-from twin.ledger import entries_of  # noqa: E402
+from twin.drawn import completed, cycle_draws  # noqa: E402
+from twin.forecast import activities, dose_report, reported_regions  # noqa: E402
+from twin.ledger import entries_of, surprises  # noqa: E402
 from twin.patient import DoseReport, PatientTwin, Study  # noqa: E402
 from twin.planning import plan  # noqa: E402
 from twin.population import first_belief, later_belief, population_in, said_of  # noqa: E402
@@ -80,13 +82,17 @@ def _assimilated(twin: PatientTwin, new: Observations, *, seed: int = 0, method:
     study = replace(twin.study, observations=twin.study.observations.join(new))
     body, draws = body_of(study), len(twin.posterior.draws)
     cycle = max((*new.cycle, 1))
+    if cycle == twin.cycle and not modelled(new, body.organs).any():
+        return replace(twin, study=study)
     known = later_belief(twin, body.prior, cycle - twin.cycle)
     posterior = fit(body.courses, new, body.prior, draws=draws, seed=seed, known=known, method=method)
+    off = surprises(entries_of(replace(twin, study=replace(twin.study, administrations=study.administrations)), new),
+                    cycle, cycle - twin.cycle) if cycle > twin.cycle else ()  # fmt: skip
     posterior = replace(
         posterior,
         chi2=twin.posterior.chi2 + posterior.chi2,
         observations_used=twin.posterior.observations_used + posterior.observations_used,
-        warnings=tuple(dict.fromkeys((*twin.posterior.warnings, *posterior.warnings))),
+        warnings=tuple(dict.fromkeys((*twin.posterior.warnings, *posterior.warnings, *off))),
     )
     earlier = (*twin.earlier, (twin.cycle, twin.posterior)) if cycle > twin.cycle else twin.earlier
     return replace(twin, study=study, posterior=posterior, earlier=earlier)
@@ -102,6 +108,15 @@ def _require_given(body: Body, obs: Observations) -> None:
     if missing:
         found = f"measurements of cycle {missing[0]} without an administration"
         raise InputError(describe("administrations", found, "one for each measured cycle", "add it to patient.toml"))
+    every = [a.cycle for c in body.courses for a in c.administrations]
+    if twice := sorted({c for c in every if every.count(c) > 1}):
+        do = "number administrations of every tracer 0, 1, 2, ... in order of time"
+        raise InputError(describe("administrations.cycle", f"{twice[0]} twice", "each cycle once", do))
+    rows = list(zip(obs.cycle, obs.region, np.round(obs.time_h, 3), obs.modality, strict=True))
+    if len(set(rows)) < len(rows):
+        cycle, region, time_h, _ = next(row for row in rows if rows.count(row) > 1)
+        found, do = f"{region} at {time_h:g} h of cycle {cycle} twice", "leave one of the two out"
+        raise InputError(describe("observations", found, "each measurement once", do))
     given = {a.cycle: (a.activity_MBq, c.nuclide.decay_constant_per_h) for c in body.courses for a in c.administrations}
     more_than_given(obs, given)
 
@@ -113,7 +128,7 @@ def _kinetics_flags(study: Study) -> tuple[str, ...]:
         mine = obs.of_cycle(cycle)
         for region in dict.fromkeys(mine.region):
             here = mine.select([r == region for r in mine.region])
-            order = np.argsort(here.time_h)
+            _, order = np.unique(here.time_h, return_index=True)
             flag = (
                 late_slope_flag(here.time_h[order], here.activity_MBq[order], study.nuclide) if len(here) > 1 else None
             )
@@ -141,29 +156,36 @@ def predict(twin: PatientTwin, administrations=None) -> DoseReport:
     return dose_report(twin, tuple(therapy), frozenset(twin.study.observations.cycle) - {0})
 
 
-def adapt(twin: PatientTwin, observations: Observations, administrations=()) -> PatientTwin:
+def adapt(
+    twin: PatientTwin, observations: Observations, administrations=(), *, method: str | None = None
+) -> PatientTwin:
     """The twin after later scans: forecasts go to the ledger beside what was seen, then the scans are taken in.
 
     The posterior so far is the prior, widened by the drift of uptake where a new cycle began. Scans of a cycle before
-    the twin's latest are refused an update of their own: then all data are calibrated again.
+    the twin's latest are refused an update of their own: then all data are calibrated again. Without observations the
+    administrations are recorded. `method` is that of the twin, unless given.
     """
     study = replace(twin.study, administrations=(*twin.study.administrations, *administrations))
     forecast = replace(twin, study=study)
-    entries = entries_of(forecast, observations)
+    if not len(observations):
+        return forecast
     joined = replace(study, observations=study.observations.join(observations))
     body = body_of(joined)
-    _require_given(body, observations)
+    _require_given(body, joined.observations)
+    entries = entries_of(forecast, observations)
+    method = method or (twin.posterior.method if twin.posterior.method in METHODS else METHODS[0])
     if min(max(c, 1) for c in observations.cycle) < twin.cycle:
-        renewed = calibrate(joined, draws=len(twin.posterior.draws), population=population_in(twin))
+        renewed = calibrate(joined, draws=len(twin.posterior.draws), method=method, population=population_in(twin))
     else:
-        renewed = _with_flags(functools.reduce(_assimilated, _stages(observations), forecast), body.organs)
+        step = functools.partial(_assimilated, method=method)
+        renewed = _with_flags(functools.reduce(step, _stages(observations), forecast), body.organs)
     return replace(renewed, ledger=(*twin.ledger, *entries))
 
 
 def band(twin: PatientTwin, cycle: int, time_h) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Median and 90% band of the activity in MBq, each [time], of every region measured or reported in a cycle."""
     body = body_of(twin.study)
-    course = next(c for c in body.courses if c.has(cycle))
+    twin, course = completed(twin, body), next(c for c in body.courses if c.has(cycle))
     seen = frozenset(twin.study.observations.of_cycle(cycle).region)
     regions = [r for r in dict.fromkeys((*seen, *reported_regions(body, twin))) if is_tumour(r) or r in seen or cycle]
     weights = {r: pool_weights(r, body.organs, seen) for r in regions}

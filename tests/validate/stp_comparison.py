@@ -82,22 +82,24 @@ def pbpk(training: Training) -> PBPKPosterior:
 
 @dataclass(frozen=True, eq=False)
 class PBPKAfterPET:
-    """The same, which also knows the region's uptake in the PET and the GFR."""
+    """The same, which also knows the region's uptake in the PET (a biomarker in nmol) and the GFR."""
 
     inner: PBPKPosterior
     region: str
+    MBq_per_nmol: float
 
     @classmethod
     def learn(cls, training: Training) -> PBPKAfterPET:
         body = body_of(training.study)
         learnt = PBPKPosterior.learn(
-            body.courses, body.prior, training.region, SCAN_H, pet_h=PET_H, feature_sd=PET_SD, draws=60_000
+            body.courses, body.prior, training.region, SCAN_H, pet_h=PET_H, feature_sd=PET_SD, draws=30_000
         )
-        return cls(learnt, training.region)
+        return cls(learnt, training.region, body.courses[1].nuclide.activity_MBq_per_nmol)
 
     def tia(self, scan: Scan) -> TIAEstimate:
         columns = [REGIONS.index(self.region), len(REGIONS)]
-        return self.inner.tia(replace(scan, biomarkers=np.asarray(scan.biomarkers)[:, columns]))
+        known = np.asarray(scan.biomarkers)[:, columns] + np.log([self.MBq_per_nmol, 1.0])
+        return self.inner.tia(replace(scan, biomarkers=known))
 
 
 def study_with_pet() -> Study:

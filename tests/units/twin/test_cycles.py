@@ -9,6 +9,7 @@ import pytest
 
 from calibration import noise
 from calibration.observations import Observations
+from dose.errors import InputError
 from pbpk.administration import Administration
 from tests import synthetic
 from twin import store
@@ -76,13 +77,54 @@ def test_scans_of_the_second_cycle_narrow_it(first, second):
 
 
 def test_the_camera_s_error_does_not_average_away_over_cycles(second):
-    posterior = second.posterior
-    camera = posterior.error_names.index("calibration/SPECT")
-    assert posterior.error_covariance[camera, len(posterior.names) + camera] == pytest.approx(0.05**2)
-    k = posterior.names.index("receptor_density/liver") if "receptor_density/liver" in posterior.names else None
-    liver = posterior.names.index("nonsaturable_uptake/liver") if k is None else k
-    # a liver seen in five scans is known no better than the camera is
-    assert np.sqrt(posterior.covariance[liver, liver]) > 0.04
+    report = predict(second)
+    k = report.regions.index("liver")
+    both = np.log(report.tia_MBq_h[:, :, k].sum(axis=1))
+    camera = second.posterior.error("calibration/SPECT")
+    # a liver seen in five scans of two cycles is known no better than the camera (5 %) is
+    assert both.std() > 0.045
+    for cycle in (0, 1):
+        assert np.corrcoef(np.log(report.tia_MBq_h[:, cycle, k]), camera)[0, 1] < -0.4
+
+
+def test_a_cycle_that_falls_out_of_its_forecast_is_said(first):
+    twin, later = first
+    fallen = replace(later, activity_MBq=later.activity_MBq * np.where(np.array(later.region) == "tumour_1", 0.35, 1.0))
+    said = adapt(twin, fallen, (SECOND,)).posterior.warnings
+    assert any("tumour_1: cycle 2 shows" in text for text in said)
+    assert not any("kidney_left: cycle 2 shows" in text for text in said)
+
+
+def test_an_administration_alone_is_recorded(first):
+    twin, _ = first
+    given = adapt(twin, Observations.empty(), (SECOND,))
+    assert given.study.administrations[-1] == SECOND
+    assert given.posterior is twin.posterior
+
+
+def test_a_lesion_that_is_new_has_the_spread_of_its_kind_before_it_is_scanned(first):
+    twin, _ = first
+    study = replace(twin.study, volumes_mL=twin.study.volumes_mL | {"tumour_2": 10.0})
+    report = predict(replace(twin, study=study))
+    spread = np.std(np.log(report.tia_MBq_h[:, 0, report.regions.index("tumour_2")]))
+    assert spread > 0.3
+
+
+def test_a_cycle_between_measured_ones_is_less_certain_than_they(first, second):
+    third = Administration(3, 2016.0, 7400.0, 90.0, 0.0, "PSMA-617", "177Lu")
+    given = (*second.study.administrations, third)
+    report = predict(second, given)
+    k = report.regions.index("kidney_left")
+    spread = np.std(np.log(report.tia_MBq_h[:, :, k]), axis=0)
+    assert spread[2] > 1.2 * spread[1]
+    alone = replace(second, earlier=())
+    assert np.std(np.log(predict(alone).tia_MBq_h[:, 0, k])) > 1.2 * spread[1]
+
+
+def test_a_measurement_twice_is_refused(first):
+    twin, _ = first
+    with pytest.raises(InputError, match="twice"):
+        adapt(twin, twin.study.observations.select([True] + [False] * 14))
 
 
 def test_forecasts_are_scored(second):

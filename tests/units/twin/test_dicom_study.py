@@ -45,6 +45,7 @@ def dicom(monkeypatch, tmp_path):
                 (s.reference_at - start).total_seconds() / 3600,
                 50.0,
                 2.0,
+                1.5,
                 150.0,
                 s.modality,
                 s.series_uid_hash,
