@@ -111,19 +111,23 @@ def fit(courses, observations: Observations, belief: Belief) -> Fitted:
         CalibrationError: no finite optimum.
     """
     prob = problem(belief, observations, courses[0].kinetics.organs)
-    z, found = np.zeros((len(prob.fitted), 1)), None
     exp = experiment(courses, observations, prob.names, prob.mean)
     expected = lanes.evaluate(exp, prob.mean[:, None]).log_activity[: len(observations), 0]
-    for turn in range(ROUNDS):
-        exp = experiment(courses, observations, prob.names, prob.offsets(z)[:, 0], exp) if turn else exp
-        found = optimum(exp, prob, z)
-        if not np.all(np.isfinite(found.loss)) or not np.all(np.isfinite(found.information)):
-            raise CalibrationError(_no_optimum())
-        moved, z = np.max(np.abs(found.z - z)), found.z
+    found = _finite(optimum(exp, prob, np.zeros((len(prob.fitted), 1))))
+    for _ in range(ROUNDS - 1):
+        exp = experiment(courses, observations, prob.names, prob.offsets(found.z)[:, 0], exp)
+        again = _finite(optimum(exp, prob, found.z))
+        moved, found = np.max(np.abs(again.z - found.z)), again
         if moved < SAME_OPTIMUM:
             break
     around = prob.offsets(found.z + _scattered(found))
     return Fitted(experiment(courses, observations, prob.names, around, exp), prob, found, np.asarray(expected))
+
+
+def _finite(found: Optimum) -> Optimum:
+    if not np.all(np.isfinite(found.loss)) or not np.all(np.isfinite(found.information)):
+        raise CalibrationError(_no_optimum())
+    return found
 
 
 def _scattered(found: Optimum) -> np.ndarray:

@@ -55,7 +55,7 @@ def nuts(
 
     prob, metric = fitted.problem, _metric(fitted)
     run = numpyro.infer.MCMC(
-        numpyro.infer.NUTS(potential_fn=potential(fitted, metric), target_accept_prob=ACCEPT),
+        numpyro.infer.NUTS(potential_fn=potential(fitted, metric), target_accept_prob=ACCEPT, dense_mass=True),
         num_warmup=warmup,
         num_samples=samples,
         num_chains=chains,

@@ -31,11 +31,14 @@ LOOK = {
     "Devasia 2021": ("#0072B2", "-", "o"),
     "Hardiansyah 2023": ("#0072B2", ":", "s"),
     "patient Teff": ("#6B6B6B", "-", "v"),
+    "PBPK posterior": ("#D55E00", "-", "*"),
+    "PBPK posterior, PET": ("#D55E00", "--", "*"),
 }
+THICK = ("PBPK posterior", "PBPK posterior, PET")
 """Colours: clearance from one number, cohort curves, biomarkers, mixed effects, an earlier cycle."""
-OWN = ("#D55E00", "-", "*")
-"""Methods added to the comparison."""
-TITLE = {1.0: "patients like the training's", 1.3: "three parameters 30% off the training's"}
+OWN = ("#CC79A7", "-", "*")
+"""Methods that a reader added to the comparison."""
+TITLE = {1.0: "patients like the training's", 1.3: "30% above the training's"}
 TICKS = (5, 10, 20, 50, 100)
 
 
@@ -45,7 +48,7 @@ def lines(axis, rows: list[dict], region: str, shift: float) -> None:
     for name in dict.fromkeys(r["method"] for r in mine):
         colour, dash, marker = LOOK.get(name, OWN)
         points = sorted((r["time_h"], r["rmse"]) for r in mine if r["method"] == name)
-        width = 1.5 if name in LOOK else 2.4
+        width = 2.4 if name in THICK or name not in LOOK else 1.5
         axis.plot(*zip(*points), color=colour, linestyle=dash, marker=marker, markersize=4, linewidth=width, label=name)
     axis.set_yscale("log")
     axis.set_ylim(5, 110)
