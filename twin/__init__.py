@@ -26,6 +26,7 @@ _EXPORTS = {
     "predict": "twin.verbs",
     "plan": "twin.verbs",
     "adapt": "twin.verbs",
+    "best_scans": "twin.designs",
     "save": "twin.store",
     "open": "twin.store",
     "estimate_population": "twin.population",
