@@ -23,8 +23,8 @@ from calibration.optimum import Optimum, of_lanes, optimum
 from calibration.problem import Problem, problem
 
 BATCH = 50
-"""Patients calibrated together: with 400 proposals each about 20 000 lanes, some 100 MB."""
-PROPOSALS = 400
+"""Patients calibrated together: with 1000 proposals each 50 000 lanes, some 250 MB."""
+PROPOSALS = 1000
 
 
 @dataclass(frozen=True)
