@@ -126,7 +126,8 @@ def _design(patient: Patient):
 
 def _data(position: int, patient: Patient, table: Table, levels: Levels) -> Data:
     obs, prior = patient.observations, patient.prior
-    prob = problem(Belief.of(prior), obs, patient.courses[0].kinetics.organs)
+    # a tumour that nobody outlined says next to nothing of tumours, and its share of draws would blur what others say
+    prob = problem(Belief.of(prior), obs, patient.courses[0].kinetics.organs, sinks=())
     stage = np.array([max(c, 1) for c in obs.cycle])
     cycles = tuple(sorted(set(stage.tolist())))
     model = np.array([noise.relative_sd(m, r, t) for m, r, t in zip(obs.modality, obs.region, obs.time_h, strict=True)])

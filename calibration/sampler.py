@@ -59,20 +59,29 @@ class Chains:
 def nuts(
     fitted: Fitted, *, chains: int = CHAINS, samples: int = SAMPLES, warmup: int = WARMUP, seed: int = 0
 ) -> Chains:
-    """Sample the posterior that `fitted` has the optimum of."""
-    prob, metric, rng = fitted.problem, metric_of(fitted), np.random.default_rng(seed)
+    """Sample the posterior that `fitted` has the optimum of.
+
+    First steered by the stand-in; where that is not close to the model, or its chains do not converge (they tarry in
+    tails that it does not know), by the model's own gradient, at some ten times the cost.
+    """
+    metric, rng = metric_of(fitted), np.random.default_rng(seed)
     key, begin = jax.random.split(jax.random.key(seed))
-    start = SPREAD * jax.random.normal(begin, (chains, len(prob.names)))
+    start = SPREAD * jax.random.normal(begin, (chains, len(metric)))
     stand_in = emulator(fitted, metric, rng)
     if mismatch(fitted, stand_in, rng) < CLOSE:
-        kernel, start = _warmed(stand_in, potential(fitted, metric, emulated_gradient(stand_in)), start, key)
-    else:
-        kernel = _kernel(potential(fitted, metric), dense_mass=True)
-    run = _run(kernel, start, key, warmup, samples)
+        kernel, near = _warmed(stand_in, potential(fitted, metric, emulated_gradient(stand_in)), start, key)
+        found = _chains(fitted, metric, _run(kernel, near, key, warmup, samples))
+        if not found.warnings:
+            return found
+    kernel = _kernel(potential(fitted, metric), dense_mass=True)
+    return _chains(fitted, metric, _run(kernel, start, key, warmup, samples))
+
+
+def _chains(fitted: Fitted, metric: np.ndarray, run) -> Chains:
     u = np.asarray(run.get_samples(group_by_chain=True))
-    offsets = prob.mean + (fitted.optimum.z[:, 0] + u @ metric.T) @ prob.cholesky.T
+    offsets = fitted.problem.mean + (fitted.optimum.z[:, 0] + u @ metric.T) @ fitted.problem.cholesky.T
     extra = {name: np.asarray(x) for name, x in run.get_extra_fields(group_by_chain=True).items()}
-    return Chains(prob.names, offsets, diagnosed(offsets) | _trajectories(extra))
+    return Chains(fitted.problem.names, offsets, diagnosed(offsets) | _trajectories(extra))
 
 
 def _warmed(stand_in: Emulator, density, start, key):

@@ -108,7 +108,7 @@ def _three_ways():
 def _against_nuts(method: str, most_mean: float, most_sd: float):
     said = f"means within {most_mean} sd, sds within {100 * most_sd:.0f} %"
 
-    @check(f"posterior/{method} against NUTS", unit="sd, %", tolerance=said, source="worst of all parameters")
+    @check(f"posterior/NUTS beside {method}", unit="sd, %", tolerance=said, source="worst of all parameters")
     def close():
         found, _ = _three_ways()
         (mean, sd), (true_mean, true_sd) = found[method], found["nuts"]

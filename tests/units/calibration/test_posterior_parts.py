@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ from calibration.optimum import optimum
 from calibration.scores import covered, crps, narrowed, ranks, uniformity
 from dose.errors import InputError
 from tests import synthetic
+from tests.synthetic_cohort import shown, template
 from twin.body import body_of
 
 
@@ -173,6 +176,19 @@ def test_what_is_fitted_follows_a_shared_error(fitted):
     # a camera that reads too much: the model shows less, one for one but for what the prior holds back
     assert np.all((moved[kidney, calibration] > -1.05) & (moved[kidney, calibration] < -0.7))
     assert np.all(np.abs(moved[kidney, found.problem.belief.errors.index("recovery/tumour_1")]) < 0.1)
+
+
+def test_tumours_that_nobody_outlined_share_the_doubt_of_what_other_regions_show(body):
+    """The more ligand they take, the more receptors a kidney must have for what it shows: draws hold both together."""
+    names, seen = body.prior.names, template()
+    typical = replace(seen, activity_MBq=shown(body, seen, np.zeros((1, len(names))))[:, 0])
+    spread = calibrate(body.courses, typical, body.prior, method="laplace").covariance
+    sink, other = names.index("receptor_density/tumour_rest"), names.index("receptor_density/spleen")
+    of = lambda a, k: spread[a, k] / np.sqrt(spread[a, a] * spread[k, k])
+    for region in ("kidney_left", "parotid", "tumour_1"):
+        mine = names.index(f"receptor_density/{region}")
+        assert of(sink, mine) > 0.05
+        assert abs(of(other, mine)) < 1e-9  # a spleen that nobody saw is not fitted: it moves others by 0.2 %
 
 
 def test_an_unknown_method_is_refused(body):
