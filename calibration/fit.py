@@ -86,7 +86,7 @@ def calibrate(
     usable = observations.select(modelled(observations, courses[0].kinetics.organs))
     if len(usable) == 0:
         everything = belief.filled(np.zeros(0, int), np.zeros((draws, 0)), rng)
-        return _posterior(prior, belief, everything, 0.0, 0, (), "prior", {})
+        return Posterior.of(prior, belief, everything, chi2=0.0, observations_used=0, method="prior")
     fitted = fit(courses, usable, belief)
     suspected = (*unit_slips(usable, fitted.log_expected), *contradictions(usable))
     prob, found = fitted.problem, fitted.optimum
@@ -101,7 +101,16 @@ def calibrate(
     stopped = () if found.converged[0] else ("the optimiser stopped before its tolerance was met",)
     after = prob.after(mean, spread, follow)
     warnings = (*suspected, *stopped, *said, *missed)
-    return _posterior(prior, after, everything, chi2, len(usable), warnings, name, diagnostics)
+    return Posterior.of(
+        prior,
+        after,
+        everything,
+        chi2=chi2,
+        observations_used=len(usable),
+        warnings=warnings,
+        method=name,
+        diagnostics=diagnostics,
+    )
 
 
 def fit(courses, observations: Observations, belief: Belief) -> Fitted:
@@ -192,25 +201,3 @@ def widening(prob: Problem, obs: Observations, residual: np.ndarray, organs) -> 
             f"{region}: the model misses the measured curve; its parameters' sd are widened {ratio:.1f} fold"
         )
     return factor, tuple(warnings)
-
-
-def _posterior(prior: Prior, after: Belief, draws, chi2, used, warnings, method, diagnostics) -> Posterior:
-    p = after.parameters
-    return Posterior(
-        names=prior.names,
-        unit=prior.unit,
-        prior_median=prior.median,
-        prior_log_sd=prior.log_sd,
-        map_log=after.mean[:p],
-        covariance=after.covariance[:p, :p],
-        draws=draws[:, :p],
-        chi2=chi2,
-        observations_used=used,
-        warnings=tuple(warnings),
-        error_names=after.errors,
-        error_mean=after.mean[p:],
-        error_covariance=after.covariance[p:],
-        error_draws=draws[:, p:],
-        method=method,
-        diagnostics=diagnostics,
-    )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calibration.belief import Belief
+
+if TYPE_CHECKING:
+    from calibration.parameters import Prior
 
 Z90 = 1.6448536269514722
 """Normal quantile that leaves 5% on each side."""
@@ -42,6 +46,25 @@ class Posterior:
     error_draws: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     method: str = "laplace"
     diagnostics: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, prior: Prior, after: Belief, draws: np.ndarray, **rest) -> Posterior:
+        """Of what is believed `after` of the parameters of `prior` and shared errors, and `draws` [draw, both]."""
+        p = after.parameters
+        return cls(
+            names=prior.names,
+            unit=prior.unit,
+            prior_median=prior.median,
+            prior_log_sd=prior.log_sd,
+            map_log=after.mean[:p],
+            covariance=after.covariance[:p, :p],
+            draws=draws[:, :p],
+            error_names=after.errors,
+            error_mean=after.mean[p:],
+            error_covariance=after.covariance[p:],
+            error_draws=draws[:, p:],
+            **rest,
+        )
 
     @property
     def belief(self) -> Belief:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibration.belief import Belief
+from calibration.posterior import Posterior
 from calibration.sequential import backward, drift_covariance
 from twin.body import Body
 from twin.patient import PatientTwin
@@ -50,16 +51,6 @@ def completed(twin: PatientTwin, body: Body) -> PatientTwin:
     error_draws = p.error_draws if p.error_names else np.zeros((len(p.draws), 0))
     drawn = np.concatenate([p.draws, error_draws], axis=1)
     everything = belief.filled(known, drawn, np.random.default_rng(NEW_SEED))
-    n = belief.parameters
-    posterior = replace(
-        p,
-        names=prior.names,
-        unit=prior.unit,
-        prior_median=prior.median,
-        prior_log_sd=prior.log_sd,
-        map_log=belief.mean[:n],
-        covariance=belief.covariance[:n, :n],
-        draws=everything[:, :n],
-        error_covariance=belief.covariance[n:],
-    )
+    of_the_fit = ("chi2", "observations_used", "warnings", "method", "diagnostics")
+    posterior = Posterior.of(prior, belief, everything, **{name: getattr(p, name) for name in of_the_fit})
     return replace(twin, posterior=posterior)
