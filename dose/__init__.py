@@ -19,6 +19,7 @@ from dose.curves import (
     uptake,
 )
 from dose.errors import CalibrationError, ImageError, InputError, TheratwinError
+from dose.histograms import DVH, dvh
 from dose.nuclides import Radionuclide, decay_constant, known_nuclides, radionuclide
 from dose.organ import DoseCoefficient, absorbed_fractions, dose_coefficient_Gy_per_MBq_h, equilibrium_chain
 from dose.provenance import Source, constant, load_table, sources
@@ -46,10 +47,10 @@ LATE = (
 """Public names that live in `dose.radiobiology`."""
 
 __all__ = [
-    "AveragedTIA", "CalibrationError", "CurveFit", "DoseCoefficient", "Exponentials", "ImageError", "InputError",
+    "DVH", "AveragedTIA", "CalibrationError", "CurveFit", "DoseCoefficient", "Exponentials", "ImageError", "InputError",
     "Radionuclide", "Source", "TheratwinError", "Tissue", "TrapezoidTIA", "absorbed_fractions", "bed_Gy",
     "bed_rates", "bi", "constant", "cycles_within", "decay_constant", "density_g_per_mL",
-    "dose_coefficient_Gy_per_MBq_h", "eqd2_Gy", "equilibrium_chain", "eubed_Gy", "extrapolated_fraction",
+    "dose_coefficient_Gy_per_MBq_h", "dvh", "eqd2_Gy", "equilibrium_chain", "eubed_Gy", "extrapolated_fraction",
     "fit_curves", "g_factor", "hanscheid_tia", "is_tumour", "known_nuclides", "known_regions", "late_slope_flag",
     "load_table", "madsen_tia", "members", "mono", "ntcp_lkb", "parse", "peak_h", "radionuclide",
     "reference_mass_g", "region", "sources", "tail_rules_flag", "tcp", "tissue", "trapezoid_tia", "tri_uptake",
