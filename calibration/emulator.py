@@ -28,8 +28,7 @@ CHECKED = 200
 class Emulator(eqx.Module):
     """Log activities of a patient's observations as a polynomial of u, in which Laplace is standard normal.
 
-    Terms: 1, u_i, u_i u_j and u_i^2 u_j. `coefficients` [observation, term]; Whitened offsets are
-    z + metric u, as in `sampler`.
+    Terms: 1, u_i, u_i u_j and u_i^2 u_j. Whitened offsets are z + metric u, as in `sampler`.
     """
 
     coefficients: Float[Array, "observation term"]

@@ -38,7 +38,8 @@ RHAT_LIMIT, ESS_LIMIT = 1.01, 400.0
 @dataclass(frozen=True)
 class Chains:
     """`offsets` [chain, sample, parameter] of the log; `diagnostics`: worst R-hat, least bulk and tail effective sample
-    size over parameters, number of divergences, leapfrog steps a sample; `warnings` where a limit is broken."""
+    size over parameters, number of divergences, leapfrog steps a sample, share of proposals accepted, and whether the
+    stand-in steered (1) or the model's own gradient (0); `warnings` where a limit is broken."""
 
     names: tuple[str, ...]
     offsets: np.ndarray
@@ -70,18 +71,20 @@ def nuts(
     stand_in = emulator(fitted, metric, rng)
     if mismatch(fitted, stand_in, rng) < CLOSE:
         kernel, near = _warmed(stand_in, potential(fitted, metric, emulated_gradient(stand_in)), start, key)
-        found = _chains(fitted, metric, _run(kernel, near, key, warmup, samples))
+        found = _chains(fitted, metric, _run(kernel, near, key, warmup, samples), steered=True)
         if not found.warnings:
             return found
     kernel = _kernel(potential(fitted, metric), dense_mass=True)
-    return _chains(fitted, metric, _run(kernel, start, key, warmup, samples))
+    return _chains(fitted, metric, _run(kernel, start, key, warmup, samples), steered=False)
 
 
-def _chains(fitted: Fitted, metric: np.ndarray, run) -> Chains:
+def _chains(fitted: Fitted, metric: np.ndarray, run, steered: bool) -> Chains:
     u = np.asarray(run.get_samples(group_by_chain=True))
     offsets = fitted.problem.mean + (fitted.optimum.z[:, 0] + u @ metric.T) @ fitted.problem.cholesky.T
     extra = {name: np.asarray(x) for name, x in run.get_extra_fields(group_by_chain=True).items()}
-    return Chains(fitted.problem.names, offsets, diagnosed(offsets) | _trajectories(extra))
+    return Chains(
+        fitted.problem.names, offsets, diagnosed(offsets) | _trajectories(extra) | {"steered": float(steered)}
+    )
 
 
 def _warmed(stand_in: Emulator, density, start, key):

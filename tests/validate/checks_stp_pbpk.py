@@ -44,3 +44,20 @@ def own_centre():
 def off_centre():
     won = _won(shifted=True)
     return sum(won), all(won)
+
+
+@check(
+    "stp/PBPK below Hänscheid 2018 and Madsen, off its centre in either direction, patients of both together",
+    unit="of 14",
+    tolerance="14",
+    source="as above: nobody knows beforehand to which side a centre is wrong",
+)
+def off_centre_together():
+    """RMSE over the patients of both shifts, by region and hour."""
+    pooled: dict[tuple, dict[str, float]] = {}
+    for (region, shift, hour), found in _rmse().items():
+        if shift != 1.0:
+            cell = pooled.setdefault((region, hour), dict.fromkeys(found, 0.0))
+            pooled[region, hour] = {name: cell[name] + found[name] ** 2 for name in cell}
+    won = [found[OURS] < min(found[rule] for rule in RULES) for found in pooled.values()]
+    return sum(won), all(won)
