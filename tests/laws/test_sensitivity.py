@@ -181,4 +181,4 @@ def test_the_worked_example_runs_and_draws(tmp_path, monkeypatch):
     assert [path.name for path in drawn] == ["elasticity_psma617.png", "sobol_psma617.png"]
     assert all(path.stat().st_size > 10_000 for path in drawn)
     assert made["near"].parameters[-1] == "dissociation constant KD"
-    assert made["across"].first.shape == (6, 17)
+    assert made["across"].first.shape == (6, 18)
