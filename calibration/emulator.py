@@ -75,8 +75,6 @@ def _log_activity(fitted: Fitted, metric: np.ndarray, u: np.ndarray) -> np.ndarr
 def mismatch(fitted: Fitted, found: Emulator, rng: np.random.Generator) -> float:
     """Sd of the error of the log posterior at points that the fit has not seen; infinite where it is not finite."""
     u = rng.standard_normal((len(fitted.problem.names), CHECKED))
-    residual = fitted.problem.residual(_log_activity(fitted, found.metric, u))
-    z = found.z + found.metric @ u
-    loss = 0.5 * (np.sum(residual**2, axis=0) + np.sum(z**2, axis=0))
+    loss = fitted.problem.loss(_log_activity(fitted, found.metric, u), found.z + found.metric @ u)
     away = np.std(loss - np.asarray(found.loss(jnp.asarray(u))))
     return float(away) if np.isfinite(away) else float("inf")

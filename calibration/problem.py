@@ -69,6 +69,10 @@ class Problem:
         """Modelled less observed log activity over its own sd, [observation, lane]; padded rows are left out."""
         return (log_activity[: len(self.sd)] - self.log_observed) / self.sd[:, None]
 
+    def loss(self, log_activity: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Negative log posterior [lane] of whitened offsets z [parameter, lane] that show `log_activity`."""
+        return 0.5 * (np.sum(self.residual(log_activity) ** 2, axis=0) + np.sum(z**2, axis=0))
+
     def following(self, jacobian: np.ndarray, spread: np.ndarray) -> np.ndarray:
         """d theta/d eta [parameter, error] after the fit, of covariance `spread`, with `jacobian` at the optimum."""
         weighed = (jacobian / self.sd[:, None] ** 2).T @ self.loads

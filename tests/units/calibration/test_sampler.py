@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from calibration import sampler
 from calibration.belief import Belief
 from calibration.emulator import emulator, mismatch, terms
 from calibration.fit import fit
@@ -95,3 +96,8 @@ def test_chains_that_did_not_converge_say_so():
     assert Chains(("a",), np.zeros((4, 5, 1)), good).warnings == ()
     for broken, said in (({"rhat": 1.02}, "R-hat"), ({"ess_tail": 90.0}, "effective"), ({"divergences": 2.0}, "2 div")):
         assert said in Chains(("a",), np.zeros((4, 5, 1)), good | broken).warnings[0]
+
+
+def test_many_parameters_are_left_to_the_model_s_own_gradient(case, monkeypatch):
+    monkeypatch.setattr(sampler, "MOST_PARAMETERS", len(case[1]) - 1)
+    assert sampler._close_stand_in(*case, np.random.default_rng(0)) is None
