@@ -1,9 +1,10 @@
 """Absorbed dose of a region to itself, per unit of time-integrated activity.
 
 MIRD schema: dose = TIA sum_i (Delta_i phi_i) / m. The absorbed fractions phi are those of unit-density spheres of the
-same mass (one for each member of a union such as the two kidneys), tabulated in `data/sphere_fractions.csv` by
-`data/make_sphere_fractions.py`: electrons with their escape, photons with scatter. Alphas and recoils stay where
-they arise (ranges below 0.1 mm), and are kept apart and unweighted. No cross-dose from other organs is in it.
+same mass in endless water (one for each member of a union such as the two kidneys), from the point kernels of our own
+Monte Carlo (`dose.point_kernels`): electrons with their escape, photons with scatter and bremsstrahlung. Alphas and
+recoils stay where they arise (ranges below 0.1 mm), and are kept apart and unweighted. No cross-dose from other organs
+is in it.
 
 References: Bolch et al., MIRD pamphlet 21, J Nucl Med 2009;50:477 (schema); Howell et al., MIRD 22 (RBE kept apart).
 """
@@ -17,17 +18,14 @@ from functools import cache
 import numpy as np
 
 from dose.errors import InputError, describe
-from dose.nuclides import Radionuclide, known_nuclides, radionuclide
+from dose.nuclides import Radionuclide, radionuclide
+from dose.progeny import equilibrium_decays
 from dose.provenance import constant, load_table
 from dose.regions import members, region
 
 SECONDS_PER_H = 3600
 HEAVIEST_G, LIGHTEST_G = 3e5, 1e-3
 """Masses that the sphere table covers; others are refused rather than extrapolated."""
-
-OUTLIVES = 10
-"""A daughter is followed while it lives less than this many parent half-lives: 209Pb after 213Bi (4) is, 207Bi after
-211At (40 000) decays too late and too little to matter."""
 
 POOR_SHAPE_SD = 0.3
 """From this relative sd on, `method` says that a sphere does not fit the region and the coefficient may be biased."""
@@ -64,50 +62,46 @@ def equilibrium_chain(nuclide: str) -> tuple[ChainMember, ...]:
     """The parent and its progeny, with decays per decay of the parent.
 
     Daughters are taken to decay where the parent did (no redistribution). A daughter that far outlives the parent
-    (`OUTLIVES`) or is not in the table ends the branch.
+    (`dose.progeny.OUTLIVES`), or a noble gas that lives long enough to leave, ends the branch.
     """
-    parent = radionuclide(nuclide)
-    decays = {parent.name: 1.0}
-    queue = [parent.name]
-    while queue:
-        current = queue.pop(0)
-        for daughter, _ in radionuclide(current).progeny:
-            if daughter in known_nuclides() and radionuclide(daughter).half_life_h < OUTLIVES * parent.half_life_h:
-                decays[daughter] = 0.0
-                queue.append(daughter)
-    for name in list(decays)[1:]:
-        decays[name] = _decays(parent.name, name)
-    return tuple(ChainMember(radionuclide(name), count) for name, count in decays.items())
+    return tuple(ChainMember(radionuclide(name), count) for name, count in equilibrium_decays(nuclide).items())
 
 
-def _decays(origin: str, target: str) -> float:
-    """Decays of `target` per decay of `origin`, summed over all branches."""
-    if origin == target:
-        return 1.0
-    branches = ((d, b) for d, b in radionuclide(origin).progeny if d in known_nuclides())
-    return sum(branching * _decays(daughter, target) for daughter, branching in branches)
+MASSES_G = np.geomspace(LIGHTEST_G, HEAVIEST_G, 100)
+"""Masses at which a nuclide's fractions are computed; between them they are interpolated."""
 
 
 @cache
-def _fractions(nuclide: str) -> tuple[tuple[float, ...], ...]:
-    rows = [row for row in load_table("dose", "sphere_fractions.csv") if row["nuclide"] == nuclide]
-    return tuple(tuple(float(row[c]) for row in rows) for c in ("mass_g", "electron", "photon"))
+def _fractions(nuclide: str) -> tuple[np.ndarray, np.ndarray]:
+    """Electron and photon absorbed fractions at `MASSES_G`; the electrons' holds their bremsstrahlung."""
+    from dose.point_kernels import point_kernel, sphere_share
+
+    kernel, energies = point_kernel(nuclide, "water"), radionuclide(nuclide)
+    radii = (3 * MASSES_G / (4 * math.pi)) ** (1 / 3)
+    within = lambda cumulative: np.array([sphere_share(kernel.radius_g_cm2, cumulative, r) for r in radii])
+    electron = within(kernel.electron_MeV + kernel.radiated_MeV)
+    photon = within(kernel.photon_MeV - kernel.radiated_MeV)
+    return _share(electron, energies.electron_MeV), _share(photon, energies.photon_MeV)
+
+
+def _share(absorbed_MeV: np.ndarray, emitted_MeV: float) -> np.ndarray:
+    """Absorbed over emitted energy, without the last digits' noise: never above one, never falling with the mass."""
+    share = absorbed_MeV / emitted_MeV if emitted_MeV > 0 else np.ones_like(absorbed_MeV)
+    return np.minimum(np.maximum.accumulate(share), 1.0)
 
 
 def absorbed_fractions(nuclide: str, mass_g: float) -> tuple[float, float]:
     """Electron and photon absorbed fractions of a sphere of `mass_g`, for one nuclide without its progeny.
 
     Raises:
-        InputError: mass not between 0.001 g and 300 kg.
+        InputError: mass not between 0.001 g and 300 kg, or a nuclide that emits nothing.
     """
     if not (math.isfinite(mass_g) and LIGHTEST_G <= mass_g <= HEAVIEST_G):
         expected = f"{LIGHTEST_G:g} g to {HEAVIEST_G:g} g"
         raise InputError(describe("mass_g", f"{mass_g}", expected, "check the segmented volume and its unit (grams)"))
-    masses, electron, photon = _fractions(radionuclide(nuclide).name)
-    if not masses:
-        return 1.0, 0.0
+    electron, photon = _fractions(radionuclide(nuclide).name)
     at = np.log(mass_g)
-    return float(np.interp(at, np.log(masses), electron)), _power_law(mass_g, masses, photon)
+    return float(np.interp(at, np.log(MASSES_G), electron)), _power_law(mass_g, MASSES_G, photon)
 
 
 def _power_law(mass_g: float, masses, fraction) -> float:

@@ -1,20 +1,26 @@
-"""Writes nuclides.csv from the ICRP-107 summary table: `python dose/data/make_nuclides.py <icrp107_summary.csv>`."""
+"""Writes nuclides.csv from the packages icrp107-database and radioactivedecay: `python dose/data/make_nuclides.py`.
 
-import csv
+Half-lives and energies are those of the first, branching is that of the second, both of ICRP Publication 107. The
+second unpickles its own data and is needed here and in tests only.
+"""
+
 import re
-import sys
 from pathlib import Path
 
-COLUMNS = {
-    "electron": "E_electron_total_MeV",
-    "photon": "E_photon_total_MeV",
-    "alpha": "E_alpha_MeV",
-    "recoil": "E_recoil_MeV",
-}
+import radioactivedecay as rd
+
+from dose.emissions import read_emissions, read_half_life, record_name
+
+ENERGIES = ("electron", "beta", "conversion", "photon", "alpha", "recoil", "fission")
+COLUMNS = ("nuclide", "half_life", "unit", *(f"{kind}_MeV" for kind in ENERGIES), "progeny", "source_id", "locator")
 HEADER = (
     "# written by dose/data/make_nuclides.py; data (c) 2008 A. Endo and K.F. Eckerman, notice in LICENSE.ICRP-07",
-    "nuclide,quantity,daughter,value,unit,source_id,locator",
+    "# half_life is in `unit`; energies are per decay of this nuclide alone; electron is beta (both signs) and",
+    "# conversion (with Auger electrons) together; fission is fragments and neutrons; progeny is name:branching",
+    ",".join(COLUMNS),
 )
+SPONTANEOUS_FISSION = "SF"
+"""What radioactivedecay calls the products of fission; they are no nuclide and end a branch."""
 
 
 def canonical(name):
@@ -23,17 +29,36 @@ def canonical(name):
     return f"{number}{symbol}"
 
 
-def lines(path):
-    table = csv.DictReader(line for line in path.read_text().splitlines() if not line.startswith("#"))
-    for row in table:
-        name, where = canonical(row["nuclide"]), f"ICRP-07 record {row['nuclide']}"
-        yield f"{name},half_life,,{row['half_life']},{row['unit']},icrp107,{where}"
-        for quantity, column in COLUMNS.items():
-            yield f"{name},{quantity},,{row[column]},MeV,icrp107,{where}"
-        for daughter, branching in re.findall(r"([A-Z][a-z]?-\d+m?):([\d.e-]+)\(", row["progeny"]):
-            yield f"{name},branching,{canonical(daughter)},{branching},1,icrp107,{where}"
+def progeny(name):
+    """ "177Hf:0.783 177Lu:0.217" of a nuclide."""
+    entry = rd.Nuclide(record_name(name))
+    pairs = zip(entry.progeny(), entry.branching_fractions(), strict=True)
+    return " ".join(f"{canonical(to)}:{part:.7g}" for to, part in pairs if to != SPONTANEOUS_FISSION)
+
+
+def energy_MeV(found, kind):
+    if kind == "fission":
+        return found.fission_MeV
+    return found.electron_lines.MeV_per_decay if kind == "conversion" else found.energy_MeV(kind)
+
+
+def row(name):
+    found, (half_life, unit) = read_emissions(name), read_half_life(name)
+    energies = ",".join(f"{energy_MeV(found, kind):.6g}" for kind in ENERGIES)
+    return f"{name},{half_life:.10g},{unit},{energies},{progeny(name)},icrp107,ICRP-07 record {record_name(name)}"
+
+
+def names():
+    """Every nuclide that decays, by atomic number, mass and state."""
+    data = rd.DEFAULTDATA
+    found = [str(name) for name in data.nuclides if rd.Nuclide(name).half_life("s") < float("inf")]
+    return sorted(map(canonical, found), key=lambda name: (rd.Nuclide(record_name(name)).Z, mass(name), name))
+
+
+def mass(name):
+    return int(re.match(r"\d+", name).group())
 
 
 if __name__ == "__main__":
     target = Path(__file__).with_name("nuclides.csv")
-    target.write_text("\n".join((*HEADER, *lines(Path(sys.argv[1])))) + "\n")
+    target.write_text("\n".join((*HEADER, *map(row, names()))) + "\n")

@@ -60,9 +60,9 @@ def test_alphas_do_not_reach_the_wall_in_olinda_nor_here(shared):
 
 
 def test_electrons_give_half_of_what_large_contents_absorb():
-    """A sphere of 10 kg of 90Y loses 1% of its electrons' energy."""
+    """A sphere of 10 kg of 90Y loses 2% of its electrons' energy, a part of it as bremsstrahlung."""
     inside = dose_coefficient_Gy_per_MBq_h("remainder", "90Y", 1e4).electron
-    assert wall_coefficient_Gy_per_MBq_h("bladder", "90Y", mass_g=1e4).electron == pytest.approx(inside / 2, rel=0.015)
+    assert wall_coefficient_Gy_per_MBq_h("bladder", "90Y", mass_g=1e4).electron == pytest.approx(inside / 2, rel=0.025)
 
 
 def test_twice_the_contents_halve_the_electron_dose():
@@ -96,7 +96,7 @@ def test_reference_masses_sum_to_the_large_intestines_contents(sex):
     [
         ({"contents": "bladdr"}, "bladder"),
         ({"sex": "mal"}, "male"),
-        ({"nuclide": "178Lu"}, "nuclide"),
+        ({"nuclide": "999Lu"}, "nuclide"),
         ({"mass_g": 0.0}, "mass_g"),
         ({"mass_g": math.nan}, "mass_g"),
         ({"alpha_share": 2.0}, "alpha_share"),
