@@ -28,10 +28,10 @@ def write(name, note, header, lines):
 def cross_sections(folder):
     kinds = ("photoelectric", "compton", "rayleigh", "pair", "triplet")
     lines = [
-        (r["Z"], r["energy_MeV"], *(r[kind] for kind in kinds), "cm2/g", "xcom")
+        (r["Z"], r["energy_MeV"], *(r[kind] for kind in kinds), "cm2/g", "xcom", "by element")
         for r in rows(folder / "xcom_cross_sections.csv")
     ]
-    write("xcom.csv", "mass attenuation by process", ("Z", "energy_MeV", *kinds, "unit", "source_id"), lines)
+    write("xcom.csv", "mass attenuation by process", ("Z", "energy_MeV", *kinds, "unit", "source_id", "locator"), lines)
 
 
 def materials(folder):
@@ -54,8 +54,8 @@ def form_factors(folder):
         for x in MOMENTUM_PER_A:
             coherent = xraylib.FF_Rayl(z, float(x))
             incoherent = xraylib.SF_Compt(z, float(x)) if x > 0 else 0.0
-            lines.append((z, f"{x:.5g}", f"{coherent:.5g}", f"{incoherent:.5g}", "1", "hubbell1975"))
-    header = ("Z", "momentum_per_A", "coherent", "incoherent", "unit", "source_id")
+            lines.append((z, f"{x:.5g}", f"{coherent:.5g}", f"{incoherent:.5g}", "1", "hubbell1975", "by element"))
+    header = ("Z", "momentum_per_A", "coherent", "incoherent", "unit", "source_id", "locator")
     write("form_factors.csv", "atomic form factors and incoherent scattering functions", header, lines)
 
 

@@ -144,7 +144,8 @@ def _check(tia, density, index, regions, target, histories) -> None:
 
 
 def _scene(nuclide, chosen, grid, where, electrons) -> tuple[Scene, float]:
-    emitted, photons, local = of_nuclide(nuclide, chosen[0])
+    main = _main(chosen, grid)
+    emitted, photons, local = of_nuclide(nuclide, main)
     shortest = jnp.min(grid.spacing_cm)
     tables = electron_tables(chosen, LOSS_PER_STEP)
     follow = ElectronPhysics(tables, grid, shortest, ELECTRON_CUT_MEV)
@@ -153,12 +154,18 @@ def _scene(nuclide, chosen, grid, where, electrons) -> tuple[Scene, float]:
         local += float(np.mean(np.asarray(emitted.energies_MeV, float))) * emitted.per_decay
     if photons is None:
         return Scene((own, None), voxel_source(where, grid.spacing_cm), grid.bins), local
-    free = _free_MeV(chosen[0], float(shortest)) if electrons else NEVER_MEV
+    free = _free_MeV(main, float(shortest)) if electrons else NEVER_MEV
     freed = float(photons.energies_MeV.max()) > free and free < NEVER_MEV
     physics = _photon_physics(chosen, grid, free if freed else NEVER_MEV)
     secondary = ElectronPhysics(tables, grid, shortest, ELECTRON_CUT_MEV, radiates=False) if freed else None
     kinds = (own, (physics, photons.energies_MeV, photons.per_decay))
     return Scene(kinds, voxel_source(where, grid.spacing_cm), grid.bins, secondary), local
+
+
+def _main(chosen, grid: VoxelGrid):
+    """The material that makes up most of the mass: what radiates and how far freed electrons reach is taken from it."""
+    mass = np.bincount(np.asarray(grid.material), np.asarray(grid.density_g_cm3, float), len(chosen))
+    return chosen[int(np.argmax(mass))]
 
 
 def _photon_physics(chosen, grid, free_MeV: float = NEVER_MEV) -> PhotonPhysics:
