@@ -1,8 +1,12 @@
-"""CLINICAL.md section 6, cases V15 to V18: biologically effective dose and the stop rule."""
+"""CLINICAL.md section 6, cases V15 to V19: biologically effective dose, the stop rule, schedules; DOSE.md section 6."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
+from dose.dose_rate import ode_bed_Gy, sampled_bed_Gy
+from dose.exposure import Exposure, course_bed_Gy
 from dose.radiobiology import bed_Gy, cycles_within, eqd2_Gy, g_factor, tissue
 
 MU_PER_H, ALPHA_BETA_GY = np.log(2) / 2.8, 2.6
@@ -73,3 +77,34 @@ def test_v18_one_more_cycle_would_break_either_limit():
     bed = bed_Gy(PER_CYCLE_GY, g, ALPHA_BETA_GY)
     assert bed[:6].sum() > 27.0
     assert PER_CYCLE_GY[:6].sum() > 23.0
+
+
+@pytest.mark.parametrize(
+    ("amplitudes", "half_times_h", "expected"),
+    [([0.06, 0.03], [70, 10], 7.1740666), ([0.08, -0.08], [60, 3], 6.5786894 * (1 + 0.0434878 * 6.5786894 / 2.6))],
+)
+def test_v16_and_v17_by_the_ode_and_by_samples(amplitudes, half_times_h, expected):
+    a, rates = jnp.array(amplitudes), jnp.log(2.0) / jnp.array(half_times_h, dtype=float)
+    rate = lambda t: jnp.sum(a * jnp.exp(-rates * t))
+    _, bed = ode_bed_Gy(rate, ALPHA_BETA_GY, MU_PER_H, 3000.0)
+    assert bed == pytest.approx(expected, rel=1e-6)  # V16's; G of V17 has six digits, of a part of 11 % of BED
+    time = np.concatenate([np.linspace(0, 60, 1201), np.linspace(60, 700, 1281)[1:]])
+    samples = np.sum(np.asarray(a)[:, None] * np.exp(-np.asarray(rates)[:, None] * time), axis=0)
+    sampled = sampled_bed_Gy(time, samples, ALPHA_BETA_GY, MU_PER_H, rule="log", tail_per_h=float(rates[0]))
+    assert sampled == pytest.approx(expected, rel=1e-4)  # straight and exponential pieces of 0.05 to 0.5 h
+
+
+def test_v19_equal_cycles():
+    """Activity a cycle that keeps the kidneys at 27 Gy of BED, 0.5 Gy/GBq; 1e-4 is V19's."""
+    g = float(g_factor(np.array([1.0]), np.array([CLEARANCE_PER_H]), MU_PER_H))
+    for cycles, expected in ((1, 38.969), (2, 22.146), (4, 12.060), (6, 8.3156)):
+        dose = brentq(lambda d, n=cycles: n * bed_Gy(d, g, ALPHA_BETA_GY) - 27.0, 0.0, 30.0, xtol=1e-12)
+        assert dose / 0.5 == pytest.approx(expected, rel=1e-4)
+
+
+def test_dose_md_four_cycles_or_one():
+    """DOSE.md section 6: alpha/beta 2.6 Gy, repair 2.8 h, clearance 50 h; two decimals."""
+    rate = np.log(2) / 50
+    kidney, cycle = tissue("kidneys"), Exposure((5.75 * rate,), (rate,))
+    assert course_bed_Gy([cycle] * 4, [0.0, 1344.0, 2688.0, 4032.0], kidney) == pytest.approx(25.70, abs=0.005)
+    assert cycle.scaled(4.0).bed_Gy(kidney) == pytest.approx(33.79, abs=0.005)
