@@ -48,11 +48,12 @@ def _shared(physics, energy_MeV: float, histories: int, seed: int, freed=None) -
     for batch in range(-(-histories // BATCH)):
         source, flight = jax.random.split(jax.random.fold_in(jax.random.key(seed), batch))
         queue = _from_origin(source, jnp.float32(energy_MeV), BATCH)
-        found = transport(physics, queue, BATCH, flight, LANES, room)
-        tally = np.asarray(found.tally_MeV, float)
-        if freed:
-            onward = transport(freed, found.freed, found.number, jax.random.fold_in(flight, 1), LANES)
-            tally = tally + np.asarray(onward.tally_MeV)
+        with jax.enable_x64(True):
+            found = transport(physics, queue, BATCH, flight, LANES, room)
+            tally = np.asarray(found.tally_MeV, float)
+            if freed:
+                onward = transport(freed, found.freed, found.number, jax.random.fold_in(flight, 1), LANES)
+                tally = tally + np.asarray(onward.tally_MeV)
         made.append(np.cumsum(tally) / (BATCH * energy_MeV))
     return np.array(made)
 

@@ -124,7 +124,8 @@ def simulate(
     _check(where, np.asarray(density_g_cm3), material_index, regions, target_relative_sd, histories)
     chosen = tuple(material(m) for m in materials)
     grid = voxel_grid(density_g_cm3, spacing_mm, material_index)
-    scene, local = _scene(nuclide, chosen, grid, where, electrons)
+    with jax.enable_x64(True):  # positions along the summed activity need double precision
+        scene, local = _scene(nuclide, chosen, grid, where, electrons)
     return _run(scene, local, where.shape, histories, target_relative_sd, regions, seed, progress, scale)
 
 
@@ -180,7 +181,12 @@ def _free_MeV(matter, spacing_cm: float) -> float:
 
 
 def _batch(scene: Scene, seed: int, number: int, scale: Scale, size: int) -> list[np.ndarray]:
-    """Energy per decay by bin of each kind, from one batch."""
+    """Energy per decay by bin of each kind, from one batch; the switch to double precision is this thread's own."""
+    with jax.enable_x64(True):
+        return _followed(scene, seed, number, scale, size)
+
+
+def _followed(scene: Scene, seed: int, number: int, scale: Scale, size: int) -> list[np.ndarray]:
     made = []
     for k, kind in enumerate(scene.kinds):
         if kind is None:
@@ -260,6 +266,7 @@ def photon_fractions(
     grid = voxel_grid(densities, spacing_mm, of_label[index], index, len(materials))
     physics = _photon_physics(chosen, grid)
     kinds = (None, (physics, jnp.full(1, energy_MeV, jnp.float32), 1.0))
-    scene = Scene(kinds, voxel_source(where, grid.spacing_cm), grid.bins)
+    with jax.enable_x64(True):
+        scene = Scene(kinds, voxel_source(where, grid.spacing_cm), grid.bins)
     made = _run(scene, 0.0, (grid.bins,), histories, None, None, seed, None, None)
     return made.photon_MeV / energy_MeV, made.sd_MeV / energy_MeV

@@ -1,8 +1,8 @@
 """Where decays happen and what they emit, as queues of particles for the wavefront.
 
 Decays are spread over the voxels systematically (one random start, equal strides along the summed activity), which
-gives every voxel its share to within one particle and less variance than independent draws. Energies are drawn from
-4096 and more quantiles of the emission, each of equal number.
+gives every voxel its share to within one particle and less variance than independent draws. Energies run through the
+quantiles of the emission by steps of the golden ratio, so that each voxel's particles have all of them in proportion.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dose.montecarlo.lanes import isotropic
 from dose.montecarlo.materials import Material
 
 STRATA = 2**16
+GOLDEN = (5**0.5 - 1) / 2
 
 
 class VoxelSource(eqx.Module):
@@ -46,11 +47,13 @@ def queue(source: VoxelSource, energies_MeV: Float[Array, " stratum"], key, part
     place, rest = jax.random.split(key)
     at = (jnp.arange(particles) + jax.random.uniform(place, dtype=float)) / particles
     voxel = jnp.minimum(jnp.searchsorted(source.cumulative, at), source.cumulative.shape[0] - 1)
-    uniform = jax.random.uniform(rest, (6, particles), jnp.float32)
-    energy = energies_MeV[(uniform[0] * np.float32(energies_MeV.shape[0])).astype(jnp.int32)]
+    uniform = jax.random.uniform(rest, (5, particles), jnp.float32)
+    start = jax.random.uniform(jax.random.fold_in(rest, 1), dtype=float)
+    spread = (jnp.arange(particles, dtype=float) * GOLDEN + start) % 1.0
+    energy = energies_MeV[jnp.minimum((spread * energies_MeV.shape[0]).astype(jnp.int32), energies_MeV.shape[0] - 1)]
     corner = source.corner_cm[voxel]
-    position = [corner[:, k] + source.spacing_cm[k] * uniform[1 + k] for k in range(3)]
-    direction = isotropic(uniform[4], uniform[5])
+    position = [corner[:, k] + source.spacing_cm[k] * uniform[k] for k in range(3)]
+    direction = isotropic(uniform[3], uniform[4])
     return jnp.stack([energy, *position, *direction, jnp.ones(particles, jnp.float32)], axis=1)
 
 

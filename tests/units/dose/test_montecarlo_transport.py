@@ -1,5 +1,8 @@
 """Transport: every history followed to its end, energy kept, laws of scale, seeds, honest statistics."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +15,7 @@ from dose.montecarlo.geometry import majorant_per_cm
 from dose.montecarlo.lanes import Stream, circle, isotropic, turned
 from dose.montecarlo.photons import NEVER_MEV, PhotonPhysics
 from dose.montecarlo.point import SHELLS, electron_share, photon_share
-from dose.montecarlo.sources import of_nuclide
+from dose.montecarlo.sources import of_nuclide, queue, voxel_source
 from dose.montecarlo.stopping import slowing
 from dose.montecarlo.wavefront import _rank, transport
 
@@ -66,8 +69,8 @@ def test_a_count_below_the_queue_s_length_follows_only_those():
     tables = photon_tables((WATER,))
     physics = PhotonPhysics(tables, SHELLS, majorant_per_cm(tables, SHELLS), jnp.float32(NEVER_MEV), 0.001)
     row = jnp.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0], jnp.float32)
-    queue = jnp.tile(row, (2000, 1))
-    whole, half = (transport(physics, queue, n, jax.random.key(2), 256).tally_MeV.sum() for n in (2000, 1000))
+    rows = jnp.tile(row, (2000, 1))
+    whole, half = (transport(physics, rows, n, jax.random.key(2), 256).tally_MeV.sum() for n in (2000, 1000))
     assert float(whole) == pytest.approx(200.0, rel=1e-5)
     assert float(half) == pytest.approx(100.0, rel=1e-5)
 
@@ -143,6 +146,33 @@ def test_energies_sampled_have_the_mean_of_the_decay_data():
     assert photons.per_decay * float(np.mean(np.asarray(photons.energies_MeV, float))) == pytest.approx(
         0.0351, rel=0.01
     )
+
+
+@pytest.mark.parametrize("nuclide", ["177Lu", "90Y"])
+def test_a_queue_holds_the_energies_and_places_of_the_decays_in_proportion(nuclide):
+    """Steps of the golden ratio: means to 3e-4, which random draws of 2^16 would miss by 3e-3."""
+    tia = np.array([[[1.0, 3.0]]])
+    emitted, _, _ = of_nuclide(nuclide, WATER)
+    made = np.asarray(queue(voxel_source(tia, jnp.ones(3)), emitted.energies_MeV, jax.random.key(4), 2**16), float)
+    mean = float(np.mean(np.asarray(emitted.energies_MeV, float)))
+    second = made[:, 1] >= 1
+    assert second.mean() == pytest.approx(0.75, abs=2e-5)
+    assert made[:, 0].mean() == pytest.approx(mean, rel=3e-4)
+    assert made[second, 0].mean() == pytest.approx(mean, rel=1e-3)
+    assert np.sum(made[:, 4:7] ** 2, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_is_the_same_where_jax_was_left_in_single_precision():
+    code = (
+        "import numpy as np; from dose.montecarlo import simulate; t = np.zeros((5, 5, 5)); t[2, 2, 2] = 1;"
+        "m = simulate('177Lu', t, np.ones(t.shape), (3, 3, 3), histories=2**14); print(float(m.electron_MeV.sum()))"
+    )
+    single = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    tia = np.zeros((5, 5, 5))
+    tia[2, 2, 2] = 1
+    here = simulate("177Lu", tia, np.ones(tia.shape), (3, 3, 3), histories=2**14)
+    assert float(single) == pytest.approx(here.electron_MeV.sum(), rel=1e-6)
 
 
 def test_photons_absorbed_by_label_add_up_and_shadows_are_seen():
