@@ -8,11 +8,11 @@ import math
 import numpy as np
 
 from dose.nuclides import radionuclide
-from dose.sirt import bsa_activity_GBq, bsa_m2, gray_kg_per_GBq, single_compartment_dose_Gy
-from dose.sirt_limits import sirt_limits
-from dose.sirt_liver import Liver, SirtSpread, Tumour
-from dose.sirt_partition import LUNGS, PERFUSED, coefficient_draws, coefficients_Gy_per_GBq
-from dose.sirt_voxel import delivered_voxels, predict_voxels
+from dose.sirt.basics import bsa_activity_GBq, bsa_m2, gray_kg_per_GBq, single_compartment_dose_Gy
+from dose.sirt.limits import sirt_limits
+from dose.sirt.liver import Liver, SirtSpread, Tumour
+from dose.sirt.partition import LUNGS, PERFUSED, coefficient_draws, coefficients_Gy_per_GBq
+from dose.sirt.voxel import delivered_voxels, predict_voxels
 from tests.validate import check, close, shared
 
 CLINIC = 49.67

@@ -12,10 +12,10 @@ from dose.curves import hanscheid_tia
 from dose.nuclides import radionuclide
 from dose.organ import gray_per_MeV
 from dose.regions import reference_mass_g
-from dose.thyroid import LOBES, classic_activity_MBq, coefficient_Gy_per_MBq_h, plan_thyroid
-from dose.thyroid_blood import blood_dose_single, blood_volume_mL
-from dose.thyroid_lesion import iodine_lesion
-from dose.thyroid_uptake import fit_uptake, thyroid_value
+from dose.thyroid.benign import LOBES, classic_activity_MBq, coefficient_Gy_per_MBq_h, plan_thyroid
+from dose.thyroid.blood import blood_dose_single, blood_volume_mL
+from dose.thyroid.lesion import iodine_lesion
+from dose.thyroid.uptake import fit_uptake, thyroid_value
 from tests.validate import check, close, shared
 
 IODINE = radionuclide("131I")

@@ -9,7 +9,7 @@ import pytest
 
 from dose.errors import InputError
 from dose.estimates import Estimate, estimate, generator
-from dose.sirt import (
+from dose.sirt.basics import (
     administered_GBq,
     bsa_activity_GBq,
     bsa_m2,

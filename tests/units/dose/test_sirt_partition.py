@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dose.errors import InputError
-from dose.sirt import gray_kg_per_GBq
-from dose.sirt_liver import Liver, SirtSpread, Tumour, default_spread
-from dose.sirt_partition import (
+from dose.sirt.basics import gray_kg_per_GBq
+from dose.sirt.liver import Liver, SirtSpread, Tumour, default_spread
+from dose.sirt.partition import (
     LUNG_SHARE,
     LUNGS,
     PERFUSED,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dose.errors import InputError
-from dose.sirt_limits import SirtLimit, sirt_limits, tumour_target_Gy
-from dose.sirt_liver import Liver, SirtSpread, Tumour
-from dose.sirt_partition import LUNGS, PERFUSED, WHOLE, coefficients_Gy_per_GBq
-from dose.sirt_plan import plan_activity
+from dose.sirt.limits import SirtLimit, sirt_limits, tumour_target_Gy
+from dose.sirt.liver import Liver, SirtSpread, Tumour
+from dose.sirt.partition import LUNGS, PERFUSED, WHOLE, coefficients_Gy_per_GBq
+from dose.sirt.plan import plan_activity
 
 LIVER = Liver((Tumour("tumour_1", 300, 4.0), Tumour("tumour_2", 50, 2.0)), 700, 0.05, unperfused_g=800, lungs_g=1000)
 SURE = SirtSpread(0, 0, 0, 0, 0, 0)

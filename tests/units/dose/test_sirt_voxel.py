@@ -9,12 +9,12 @@ import pytest
 
 from dose.errors import InputError
 from dose.nuclides import radionuclide
-from dose.sirt import gray_kg_per_GBq
-from dose.sirt_compare import compare
-from dose.sirt_image import local_dose_Gy
-from dose.sirt_liver import Liver, SirtSpread, Tumour
-from dose.sirt_partition import PERFUSED, WHOLE, coefficients_Gy_per_GBq, partition_doses
-from dose.sirt_voxel import delivered_voxels, predict_voxels
+from dose.sirt.basics import gray_kg_per_GBq
+from dose.sirt.comparison import compare
+from dose.sirt.image import local_dose_Gy
+from dose.sirt.liver import Liver, SirtSpread, Tumour
+from dose.sirt.partition import PERFUSED, WHOLE, coefficients_Gy_per_GBq, partition_doses
+from dose.sirt.voxel import delivered_voxels, predict_voxels
 from dose.voxels import voxel
 
 VOXEL_mL = 0.064

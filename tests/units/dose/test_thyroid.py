@@ -13,7 +13,7 @@ from dose.curves import hanscheid_tia
 from dose.errors import InputError
 from dose.nuclides import radionuclide
 from dose.organ import dose_coefficient_Gy_per_MBq_h
-from dose.thyroid import (
+from dose.thyroid.benign import (
     LOBES,
     classic_activity_MBq,
     coefficient_Gy_per_MBq_h,
@@ -23,7 +23,7 @@ from dose.thyroid import (
     thyroid_dose_Gy,
     thyroid_mass_g,
 )
-from dose.thyroid_uptake import fit_uptake, thyroid_value
+from dose.thyroid.uptake import fit_uptake, thyroid_value
 
 LP = radionuclide("131I").decay_constant_per_h
 T = np.array([2.0, 5.0, 24.0, 48.0, 96.0, 168.0])

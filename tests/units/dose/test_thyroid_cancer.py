@@ -10,9 +10,9 @@ import pytest
 from dose.errors import InputError
 from dose.nuclides import radionuclide
 from dose.organ import dose_coefficient_Gy_per_MBq_h
-from dose.thyroid_blood import blood_dose, blood_dose_single, blood_volume_mL
-from dose.thyroid_cancer import BLOOD, RETENTION, TARGET, plan_cancer
-from dose.thyroid_lesion import iodine_lesion
+from dose.thyroid.blood import blood_dose, blood_dose_single, blood_volume_mL
+from dose.thyroid.cancer import BLOOD, RETENTION, TARGET, plan_cancer
+from dose.thyroid.lesion import iodine_lesion
 
 L124, L131 = (radionuclide(name).decay_constant_per_h for name in ("124I", "131I"))
 T = np.array([4.0, 24.0, 48.0, 72.0, 96.0])

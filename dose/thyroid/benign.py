@@ -3,7 +3,7 @@
 A = D / (integral of the uptake x dose coefficient of the mass). The coefficient is that of two spheres for a gland's
 lobes, of one for a nodule (`dose.organ`: electrons with escape, photons with scatter), where the EANM procedure uses
 one energy for all masses (24.7 MBq d %/(Gy g), 2.808 Gy g/(MBq d), recalled). Xenon leaves the gland: no progeny.
-Uptake: see `dose.thyroid_uptake`; volume from ultrasound: ellipsoids. Numbers: `data/thyroid.csv`; docs/thyroid.md.
+Uptake: see `dose.thyroid.uptake`; volume from ultrasound: ellipsoids. Numbers: `data/thyroid.csv`; docs/thyroid.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dose.errors import InputError, describe
 from dose.estimates import Estimate, estimate, generator
 from dose.organ import DoseCoefficient, dose_coefficient_Gy_per_MBq_h
 from dose.regions import density_g_per_mL
-from dose.thyroid_uptake import NUCLIDE, ThyroidUptake, thyroid_value
+from dose.thyroid.uptake import NUCLIDE, ThyroidUptake, thyroid_value
 
 LIGHTEST_G, HEAVIEST_G = 0.01, 2000.0
 """Masses outside are taken for a wrong unit."""

@@ -1,6 +1,6 @@
 """131I for thyroid cancer: the activity that lesions need, within what blood and body allow.
 
-Lesions by `dose.thyroid_lesion` (124I PET), blood by `dose.thyroid_blood`. Limits: 2 Gy to the blood; 4.44 GBq in the
+Lesions by `dose.thyroid.lesion` (124I PET), blood by `dose.thyroid.blood`. Limits: 2 Gy to the blood; 4.44 GBq in the
 body at 48 h, 2.96 with diffuse lung metastases (Benua et al. 1962, recalled). Numbers: `data/thyroid.csv`.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from dose.errors import InputError, describe
 from dose.estimates import Estimate, estimate
-from dose.thyroid_blood import BloodDose
-from dose.thyroid_lesion import IodineLesion
-from dose.thyroid_uptake import thyroid_value
+from dose.thyroid.blood import BloodDose
+from dose.thyroid.lesion import IodineLesion
+from dose.thyroid.uptake import thyroid_value
 
 TARGET, BLOOD, RETENTION = "target", "blood dose", "retention at 48 h"
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from dose.errors import InputError, describe
 from dose.nuclides import radionuclide
 from dose.regions import region
-from dose.sirt import NUCLIDE, checked, checked_GBq, checked_share, gray_kg_per_GBq, sirt_value
-from dose.sirt_partition import PERFUSED, WHOLE
+from dose.sirt.basics import NUCLIDE, checked, checked_GBq, checked_share, gray_kg_per_GBq, sirt_value
+from dose.sirt.partition import PERFUSED, WHOLE
 
 Map = Float[np.ndarray, "z y x"]
 Engine = Callable[[Map, Map], object]

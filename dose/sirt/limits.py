@@ -8,9 +8,9 @@ import numpy as np
 
 from dose.errors import InputError, describe
 from dose.provenance import load_table
-from dose.sirt import PRODUCTS, checked, sirt_row, sirt_value
-from dose.sirt_liver import Liver
-from dose.sirt_partition import LUNG_SHARE, LUNGS, PERFUSED, WHOLE
+from dose.sirt.basics import PRODUCTS, checked, sirt_row, sirt_value
+from dose.sirt.liver import Liver
+from dose.sirt.partition import LUNG_SHARE, LUNGS, PERFUSED, WHOLE
 
 FUNCTIONS = ("default", "preserved", "compromised")
 

@@ -16,10 +16,10 @@ import numpy as np
 from dose.errors import InputError, describe
 from dose.estimates import Estimate, estimate, generator
 from dose.histograms import DVH, dvh
-from dose.sirt import checked, remaining, sirt_value
-from dose.sirt_image import Engine, Map, checked_image, dose, liver_region, perfused, scaled, spilled, total
-from dose.sirt_liver import SirtSpread, default_spread
-from dose.sirt_partition import DRAWS, PERFUSED, WHOLE, drawn_shares
+from dose.sirt.basics import checked, remaining, sirt_value
+from dose.sirt.image import Engine, Map, checked_image, dose, liver_region, perfused, scaled, spilled, total
+from dose.sirt.liver import SirtSpread, default_spread
+from dose.sirt.partition import DRAWS, PERFUSED, WHOLE, drawn_shares
 
 
 @dataclass(frozen=True)

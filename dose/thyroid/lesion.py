@@ -1,7 +1,7 @@
 """Lesions of thyroid cancer on 124I PET (or by any iodine) as 131I: integral, dose per activity.
 
 What the iodine does is the same for all its nuclides: the measured share has the tracer's decay taken out and 131I's
-put in (`dose.thyroid_uptake`, with the wide priors of cancer). PET's partial volume and 124I's prompt gammas are the
+put in (`dose.thyroid.uptake`, with the wide priors of cancer). PET's partial volume and 124I's prompt gammas are the
 image's affair. Dose per activity sorts lesions: up to 5, 5 to 10, above 10 Gy/GBq (Jentzen et al., J Nucl Med
 2008;49:1017, abstract).
 """
@@ -18,8 +18,8 @@ from dose.curves import extrapolated_fraction
 from dose.errors import InputError, describe
 from dose.estimates import Estimate, estimate, generator
 from dose.regions import region
-from dose.thyroid import coefficient_draws
-from dose.thyroid_uptake import DRAWS, ThyroidUptake, fit_uptake, thyroid_value
+from dose.thyroid.benign import coefficient_draws
+from dose.thyroid.uptake import DRAWS, ThyroidUptake, fit_uptake, thyroid_value
 
 MOST_AFTER = 0.5
 """A larger part of the integral after the last scan is reported."""

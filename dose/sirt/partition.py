@@ -18,8 +18,8 @@ from jaxtyping import Float
 
 from dose.errors import InputError, describe
 from dose.estimates import Estimate, estimate, generator
-from dose.sirt import checked_GBq, gray_kg_per_GBq
-from dose.sirt_liver import Liver, SirtSpread, default_spread, liver_warnings
+from dose.sirt.basics import checked_GBq, gray_kg_per_GBq
+from dose.sirt.liver import Liver, SirtSpread, default_spread, liver_warnings
 
 PERFUSED, WHOLE, LUNGS = "normal_liver_perfused", "normal_liver_whole", "lungs"
 LUNG_SHARE = "lung_share"

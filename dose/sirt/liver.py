@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dose.errors import InputError, describe
 from dose.regions import region
-from dose.sirt import checked, checked_mass_g, checked_share, sirt_value
+from dose.sirt.basics import checked, checked_mass_g, checked_share, sirt_value
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dose.errors import InputError, describe
-from dose.sirt_voxel import VoxelDoses, VoxelRegion
+from dose.sirt.voxel import VoxelDoses, VoxelRegion
 
 
 @dataclass(frozen=True)

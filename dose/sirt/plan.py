@@ -14,10 +14,10 @@ import numpy as np
 from dose.errors import InputError, describe
 from dose.estimates import Estimate, estimate
 from dose.regions import region
-from dose.sirt import checked, sirt_value
-from dose.sirt_limits import SirtLimit, sirt_limits, tumour_target_Gy
-from dose.sirt_liver import Liver, SirtSpread, default_spread, liver_warnings
-from dose.sirt_partition import (
+from dose.sirt.basics import checked, sirt_value
+from dose.sirt.limits import SirtLimit, sirt_limits, tumour_target_Gy
+from dose.sirt.liver import Liver, SirtSpread, default_spread, liver_warnings
+from dose.sirt.partition import (
     DRAWS,
     RegionDose,
     coefficient_draws,
@@ -150,5 +150,5 @@ def _warnings(liver: Liver, product: str, activity: float, wanted: float, active
         notes.append(f"{activity:.3g} GBq is more than vials hold: check masses (grams) and ratios")
     if liver.unperfused_g == 0 and product == "glass":
         notes.append("no unperfused liver given: the whole liver is taken as treated at once")
-    notes.append("MAA and spheres lodge differently: verify by 90Y PET or SPECT (dose.sirt_voxel)")
+    notes.append("MAA and spheres lodge differently: verify by 90Y PET or SPECT (dose.sirt.voxel)")
     return tuple(notes)

@@ -17,7 +17,7 @@ from dose.activity import checked_points, fit_curves
 from dose.errors import InputError, describe
 from dose.estimates import Estimate, estimate, generator
 from dose.nuclides import radionuclide
-from dose.thyroid_uptake import DRAWS, NUCLIDE, thyroid_value
+from dose.thyroid.uptake import DRAWS, NUCLIDE, thyroid_value
 
 
 @dataclass(frozen=True, eq=False)
