@@ -9,7 +9,8 @@ docs/voxel-tia.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,8 @@ DRAWS = 16
 class DoseKernel:
     """Dose in a voxel from one MBq h in another, by their distance: `Gy_per_MBq_h` [z, y, x] or [y, x], odd lengths.
 
-    A voxel S-value table per MBq h, as `voxel_mL` turns concentration into activity. Homogeneous medium.
+    A voxel S-value table per MBq h, as `voxel_mL` turns concentration into activity. Homogeneous medium. `of` makes it
+    for a nuclide and a voxel size.
 
     Raises:
         InputError: an even length, a value that is negative or not finite, a volume that is not above 0.
@@ -46,6 +48,28 @@ class DoseKernel:
             found = f"a kernel of shape {kernel.shape}, voxels of {self.voxel_mL} mL"
             do = "centre the table on its own voxel"
             raise InputError(describe("dose_rate", found, "odd lengths, values not below 0, a volume above 0", do))
+
+    @staticmethod
+    def of(
+        nuclide: str,
+        spacing_mm: Sequence[float],
+        *,
+        material: str = "soft_tissue",
+        chain: bool = True,
+        most_voxels: Sequence[int] | None = None,
+    ) -> DoseKernel:
+        """The kernel of a nuclide, with its progeny in equilibrium if `chain`, by our own Monte Carlo (`dose.kernels`).
+
+        `most_voxels` is the greatest offset along each axis [z, y, x]; None: as far as energy goes, some half a metre.
+
+        Raises:
+            InputError: unknown nuclide or material, or an impossible voxel.
+        """
+        from dose.kernel_cache import cached_kernel
+        from dose.point_energies import point_energies
+
+        kernel = cached_kernel(point_energies(nuclide, material, chain), spacing_mm, most_voxels=most_voxels)
+        return DoseKernel(kernel.Gy_per_MBq_h, math.prod(kernel.spacing_mm) * 1e-3)
 
     def __call__(self, per_mL) -> np.ndarray:
         """Gy of MBq h/mL, or Gy/h of MBq/mL, in the shape of the map."""

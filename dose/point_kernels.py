@@ -36,8 +36,8 @@ PHOTON_MEV = (
     0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06,
     0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.511, 0.662, 0.8, 1.0, 1.25, 1.5, 2.0, 2.6, 3.5, 5.0, 7.0, 9.5,
 )  # fmt: skip
-ELECTRON_RADII = np.concatenate([[0.0], np.geomspace(0.003, 0.1, 9), np.linspace(0.125, 1.0, 36)])
-"""In CSDA ranges; no electron gets beyond one."""
+ELECTRON_RADII = np.concatenate([[0.0], np.geomspace(0.003, 0.1, 9), np.linspace(0.125, 1.0, 36), [1.05, 1.1, 1.2]])
+"""In CSDA ranges; hardly an electron gets beyond one."""
 PHOTON_RADII = np.geomspace(1e-4, 300.0, 84)
 """In g/cm2."""
 

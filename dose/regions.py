@@ -15,9 +15,13 @@ from dose.provenance import load_table
 PAIRED = ("kidney", "kidney_cortex", "kidney_medulla", "parotid", "submandibular")
 SINGLE = (
     "liver", "spleen", "lacrimal", "sublingual", "pituitary", "red_marrow", "gi", "prostate", "adrenals",
-    "bladder", "heart", "lungs", "brain",
+    "bladder", "heart", "lungs", "brain", "pancreas", "thyroid", "thymus", "oesophagus", "stomach", "small_intestine",
+    "right_colon", "left_colon", "rectosigmoid", "gallbladder", "eyes", "breasts", "ovaries", "uterus", "testes",
     "muscle", "skin", "bone", "adipose", "blood", "whole_body", "remainder",
+    "cortical_bone", "trabecular_bone", "cortical_surface", "trabecular_surface", "bone_surface",
 )  # fmt: skip
+HOLLOW = ("heart", "stomach", "gallbladder", "bladder", "rectosigmoid", "left_colon", "right_colon", "small_intestine")
+"""Walls, whose contents are regions of their own: `bladder_contents`."""
 UNIONS = {
     "kidneys": ("kidney_left", "kidney_right"),
     "parotid": ("parotid_left", "parotid_right"),
@@ -32,6 +36,10 @@ ALIASES = {
     "intestine": "gi", "gi_tract": "gi", "gastrointestinal": "gi", "skeleton": "bone", "total_body": "whole_body",
     "wholebody": "whole_body", "body": "whole_body", "remaining": "remainder", "rest": "remainder",
     "rest_of_body": "remainder", "remainder_of_body": "remainder",
+    "heart_wall": "heart", "stomach_wall": "stomach", "gallbladder_wall": "gallbladder", "bladder_wall": "bladder",
+    "urinary_bladder_wall": "bladder", "urinary_bladder_contents": "bladder_contents", "rectum": "rectosigmoid",
+    "esophagus": "oesophagus", "breast": "breasts", "eye": "eyes", "ovary": "ovaries", "testis": "testes",
+    "testicles": "testes", "osteogenic_cells": "bone_surface", "small_bowel": "small_intestine",
 }  # fmt: skip
 TUMOUR_WORDS = ("tumour", "tumor", "lesion", "metastasis", "met")
 LEFT, RIGHT = ("left", "l", "lt"), ("right", "r", "rt")
@@ -42,7 +50,7 @@ FILLERS = ("gland", "glands")
 def known_regions() -> tuple[str, ...]:
     """Canonical names, tumours apart (there are as many as a patient has)."""
     lateral = tuple(f"{organ}_{side}" for organ in PAIRED for side in ("left", "right"))
-    return (*lateral, *UNIONS, *SINGLE)
+    return (*lateral, *UNIONS, *SINGLE, *(f"{wall}_contents" for wall in HOLLOW))
 
 
 @cache
@@ -73,6 +81,8 @@ def _tumour_label(words: list[str]) -> str | None:
 def _organ(words: list[str]) -> str:
     sides = ["left" if word in LEFT else "right" for word in words if word in (*LEFT, *RIGHT)]
     base = "_".join(word for word in words if word not in (*LEFT, *RIGHT))
+    if "_".join(words) in known_regions():
+        return "_".join(words)
     if len(sides) == 1:
         return f"{base.removesuffix('s') if base.removesuffix('s') in PAIRED else base}_{sides[0]}"
     return "_".join(words) if sides else ALIASES.get(base, base)

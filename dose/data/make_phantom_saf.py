@@ -6,8 +6,10 @@ run (sex, energy, source) is kept in the folder of raw results, so that a run th
 - Organs: energy absorbed in the label over its mass. Where two regions were both sources, both directions estimate one
   number (reciprocity); they are averaged by the masses of their targets, which is by inverse variance for counts.
 - Red marrow: the energy a bone site absorbs, times the marrow's share of its mass, times the ratio of the mass
-  energy-absorption coefficients of marrow and site at the source's energy, summed over sites. Photo-electrons that
-  trabeculae send into the marrow (King and Spiers) are left out: up to 15 % more at 30 to 80 keV.
+  energy-absorption coefficients of marrow and site, summed over sites. The ratio is averaged over the photons'
+  energies on their way: a walk in energy through soft tissue that leaves the body as often as the absorbed fraction
+  of the whole body tells. Photo-electrons that trabeculae send into the marrow (King and Spiers) are left out: up to
+  15 % more at 30 to 80 keV.
 - Bone surfaces: the mean of what marrow and mineral receive, half on trabeculae and half in cortical bone.
 """
 
@@ -20,28 +22,79 @@ from pathlib import Path
 import numpy as np
 
 ENERGIES_MEV = (0.01, 0.015, 0.02, 0.03, 0.045, 0.065, 0.1, 0.15, 0.22, 0.35, 0.55, 0.9, 1.5, 3.0)
-HISTORIES = 2**18
+HISTORIES = 2**19
 VOXEL_MM = 4.0
+LANES_OF = lambda scale: scale(2048, 2**18, 2) if scale.here().lanes < 2**16 else scale.here()
+COEFFICIENT_MEV = np.geomspace(0.005, 3.5, 200)
 
 
-def energy_absorption_cm2_g(matter, energy_MeV):
-    """Mass energy-absorption coefficient without bremsstrahlung and fluorescence: photo + Compton transfer + pair."""
+def energy_absorption_cm2_g(matter):
+    """Mass energy-absorption coefficient on the grid `COEFFICIENT_MEV`: photo-electric, Compton transfer, pair."""
     from dose.montecarlo.attenuation import attenuation_cm2_g
     from dose.provenance import constant
 
     rest = constant("dose", "electron_rest_MeV")
-    photo, compton, _, pair = attenuation_cm2_g(matter, energy_MeV)[:, 0]
-    cosine = np.linspace(-1, 1, 4001)
-    ratio = 1 / (1 + energy_MeV / rest * (1 - cosine))
+    photo, compton, _, pair = attenuation_cm2_g(matter, COEFFICIENT_MEV)
+    cosine = np.linspace(-1, 1, 2001)
+    ratio = 1 / (1 + COEFFICIENT_MEV[:, None] / rest * (1 - cosine))
     weight = ratio**2 * (ratio + 1 / ratio - 1 + cosine**2)
-    transfer = np.sum(weight * (1 - ratio)) / np.sum(weight)
-    return photo + compton * transfer + pair * max(0, 1 - 2 * rest / energy_MeV)
+    transfer = np.sum(weight * (1 - ratio), axis=1) / np.sum(weight, axis=1)
+    return photo + compton * transfer + pair * np.maximum(0, 1 - 2 * rest / COEFFICIENT_MEV)
+
+
+def walked(energy_MeV, escape, photons=20_000):
+    """Energies before each event of photons in soft tissue, [event]; each flight leaves the body with `escape`."""
+    from dose.montecarlo.attenuation import attenuation_cm2_g
+    from dose.montecarlo.materials import material
+    from dose.provenance import constant
+
+    rng, rest = np.random.default_rng(7), constant("dose", "electron_rest_MeV")
+    photo, compton, _, pair = attenuation_cm2_g(material("soft_tissue"), COEFFICIENT_MEV)
+    scatters = compton / (photo + compton + pair)
+    now, met = np.full(photons, energy_MeV), []
+    while len(now):
+        now = now[rng.random(len(now)) > escape]
+        met.append(now)
+        now = now[rng.random(len(now)) < np.interp(np.log(now), np.log(COEFFICIENT_MEV), scatters)]
+        left = np.arange(len(now))
+        after = np.empty_like(now)
+        while len(left):
+            cosine, old = rng.uniform(-1, 1, len(left)), now[left]
+            ratio = 1 / (1 + old / rest * (1 - cosine))
+            kept = rng.uniform(0, 2, len(left)) < ratio**2 * (ratio + 1 / ratio - 1 + cosine**2)
+            after[left[kept]] = (old * ratio)[kept]
+            left = left[~kept]
+        now = after[after > COEFFICIENT_MEV[0]]
+    return np.concatenate(met)
+
+
+def kerma(energies_MeV, coefficient):
+    """Energy that a gram of a tissue with this coefficient receives, of any scale common to all tissues."""
+    from dose.montecarlo.attenuation import attenuation_cm2_g
+    from dose.montecarlo.materials import material
+
+    flights = attenuation_cm2_g(material("soft_tissue"), COEFFICIENT_MEV)[[0, 1, 3]].sum(axis=0)
+    ratio = np.exp(np.interp(np.log(energies_MeV), np.log(COEFFICIENT_MEV), np.log(coefficient / flights)))
+    return float(np.sum(energies_MeV * ratio))
+
+
+def on_the_way(energy_MeV, absorbed):
+    """Energies of a walk of which the share `absorbed` of the energy stays."""
+    from dose.montecarlo.materials import material
+
+    tissue = energy_absorption_cm2_g(material("soft_tissue"))
+    low, high = 0.0, 0.95
+    for _ in range(12):
+        middle = (low + high) / 2
+        stays = kerma(walked(energy_MeV, middle), tissue) / (20_000 * energy_MeV)
+        low, high = (middle, high) if stays > absorbed else (low, middle)
+    return walked(energy_MeV, (low + high) / 2)
 
 
 def source_map(body, source):
     """Decays by voxel [z, y, x] of any scale."""
-    from dose.saf import BONES, RED_MARROW, WHOLE_BODY
-    from dose.skeleton import site_masses_g
+    from dose.phantom.skeleton import site_masses_g
+    from dose.smatrix.saf import BONES, RED_MARROW, WHOLE_BODY
 
     if source == WHOLE_BODY:
         return body.density_g_cm3[body.labels] * (body.labels > 0)
@@ -54,21 +107,29 @@ def source_map(body, source):
     return weight[body.labels]
 
 
-def run(body, source, energy_MeV, histories, seed):
-    """Share of the energy in each label and its sd [2, label]."""
-    from dose.montecarlo import photon_fractions
+def scene(body):
+    """The body made ready for photons."""
+    from dose.montecarlo import label_scene
 
-    made = photon_fractions(body.labels, (body.voxel_mm,) * 3, body.density_g_cm3, body.materials(),
-                            source_map(body, source), energy_MeV, histories=histories, seed=seed)  # fmt: skip
-    return np.stack(made)
+    return label_scene(body.labels, (body.voxel_mm,) * 3, body.density_g_cm3, body.materials())
 
 
-def weights(body, energy_MeV):
-    """What each target gets per share of the energy in a label: 1/kg, [target, label], from masses and coefficients."""
+def run(ready, source, energy_MeV, histories, seed):
+    """Share of the energy in each label and its sd [2, label]; few lanes, as a batch is small."""
+    from dose.montecarlo import Scale
+
+    return np.stack(ready.fractions(source, energy_MeV, histories=histories, seed=seed, scale=LANES_OF(Scale)))
+
+
+def weights(body, energy_MeV, absorbed):
+    """What each target gets per share of the energy in a label: 1/kg, [target, label], from masses and coefficients.
+
+    `absorbed` is the share of the energy that stays in the body.
+    """
     from dose.montecarlo.materials import material
-    from dose.phantom import tissue_material
-    from dose.saf import BONE_SURFACE, RED_MARROW, WHOLE_BODY, reference_masses_g, targets
-    from dose.skeleton import site_masses_g
+    from dose.phantom.organs import tissue_material
+    from dose.phantom.skeleton import site_masses_g
+    from dose.smatrix.saf import BONE_SURFACE, RED_MARROW, WHOLE_BODY, reference_masses_g, targets
 
     mass_kg = {name: mass / 1e3 for name, mass in reference_masses_g(body.sex).items()}
     names, matter = targets(body.sex), body.materials()
@@ -78,7 +139,8 @@ def weights(body, energy_MeV):
             table[i, body.label(name)] = 1 / mass_kg[name]
     table[names.index(WHOLE_BODY), 1:] = 1 / mass_kg[WHOLE_BODY]
     sites = site_masses_g(body.sex)
-    absorbs = lambda what: energy_absorption_cm2_g(what, energy_MeV)
+    met = on_the_way(energy_MeV, absorbed)
+    absorbs = lambda what: kerma(met, energy_absorption_cm2_g(what))
     marrow, mineral = tissue_material("red_marrow"), material("cortical_bone")
     trabecular, cortical = (sum(t[f"{b}_bone"] for t in sites.values()) for b in ("trabecular", "cortical"))
     for site, tissues in sites.items():
@@ -93,7 +155,8 @@ def weights(body, energy_MeV):
 
 def assembled(body, energy_MeV, raw, sources):
     """SAF in 1/kg and its sd, [target, source], from raw results [source, 2, label], reciprocal pairs averaged."""
-    names, table = weights(body, energy_MeV)
+    inner = raw.get("whole_body", next(iter(raw.values())))
+    names, table = weights(body, energy_MeV, float(inner[0][1:].sum()))
     per_kg = np.stack([table @ raw[s][0] for s in sources], axis=1)
     sd = np.stack([np.sqrt(table**2 @ raw[s][1] ** 2) for s in sources], axis=1)
     mass = {organ.name: organ.mass_g for organ in body.organs}
@@ -126,26 +189,27 @@ def rows(sex, energies, per_kg, sd, names, sources):
             yield [sex, target, source, *numbers, "1/kg", "own_smatrix", "make_phantom_saf.py"]
 
 
-def computed(body, source, energy_MeV, k, arguments):
+def computed(body, ready, source, energy_MeV, k, arguments):
     """A raw result, from the folder if it is there."""
     path = arguments.raw / f"{body.sex}_{energy_MeV:g}_{source}_{arguments.histories}.npy"
     if not path.is_file():
-        np.save(path, run(body, source, energy_MeV, arguments.histories, seed=k))
+        np.save(path, run(ready, source_map(body, source), energy_MeV, arguments.histories, seed=k))
     return np.load(path, allow_pickle=False)
 
 
 def main(arguments):
     from dose.phantom import phantom
-    from dose.saf import sources as sources_of
+    from dose.smatrix.saf import sources as sources_of
 
     arguments.raw.mkdir(parents=True, exist_ok=True)
     lines, begin = [], time.time()
     for sex in arguments.sexes:
         body = phantom(sex, VOXEL_MM)
+        ready = scene(body)
         sources = [s for s in sources_of(sex) if not arguments.sources or s in arguments.sources]
         found = []
         for k, energy in enumerate(arguments.energies):
-            raw = {s: computed(body, s, energy, 1000 * k + j, arguments) for j, s in enumerate(sources)}
+            raw = {s: computed(body, ready, s, energy, 1000 * k + j, arguments) for j, s in enumerate(sources)}
             found.append(assembled(body, energy, raw, sources))
             print(f"{sex} {energy:g} MeV after {time.time() - begin:.0f} s", file=sys.stderr)
         names = found[0][0]

@@ -1,6 +1,7 @@
-"""One condensed step of every electron lane: continuous slowing down, a turn at a random hinge, energy left there.
+"""One condensed step of every electron lane: steady and sudden loss, a turn at a random hinge, energy left there.
 
-A step loses a fixed share of the energy. Where all that is left could not reach a face of its voxel, or where the
+A step loses a fixed share of the energy on average: steadily, and by single hard collisions, whose partner stays; it
+turns softly, and by single hard deflections. Where all that is left could not reach a face of its voxel, or where the
 energy is below the cut, the rest stays in place. What an electron of a decay radiates on the way is not left: it is
 given to photons that start with the electron (`dose.montecarlo.sources`). Positrons are followed as electrons.
 """
@@ -16,7 +17,10 @@ from dose.montecarlo.attenuation import ENERGIES, LOWEST_MEV
 from dose.montecarlo.geometry import Geometry
 from dose.montecarlo.lanes import Stream, between, placed, turned
 from dose.montecarlo.photons import LOG_LOWEST, SPAN, Particles
-from dose.montecarlo.stopping import ElectronTables
+from dose.montecarlo.stopping import HARD_DEFLECTIONS, HARDEST, SOFTEST, ElectronTables
+
+INVERSE = np.float32(1 / SOFTEST), np.float32(1 / HARDEST)
+"""Ends of energy over loss of a hard collision, which is uniform between them (1/W^2)."""
 
 
 class ElectronPhysics(eqx.Module):
@@ -31,7 +35,7 @@ class ElectronPhysics(eqx.Module):
 
     def event(self, stream: Stream, lanes: Particles):
         """The next step of every lane: (stream, lanes, cell, deposit in MeV, None). Energy 0 after: it is free."""
-        stream, draw = stream.draw(3)
+        stream, draw = stream.draw(8)
         energy = lanes.energy_MeV
         alive = energy > 0
         here, _ = self.geometry.locate(lanes.position_cm)
@@ -45,15 +49,25 @@ class ElectronPhysics(eqx.Module):
         length = jnp.where(ends, 0, part * step_cm)
         before = draw[0] * length
         hinge = tuple(p + d * before for p, d in zip(lanes.position_cm, lanes.direction))
-        lost = jnp.where(ends, energy, np.float32(self.tables.loss) * part * energy)
-        kept = jnp.where(ends, row[:, 4], row[:, 2]) if self.radiates else 1
+        steady = np.float32(self.tables.loss) * part * energy * (1 - row[:, 6])
+        sudden = jnp.where(draw[3] < row[:, 5] * part, energy / (INVERSE[0] - (INVERSE[0] - INVERSE[1]) * draw[4]), 0)
+        kept = (row[:, 4], row[:, 2]) if self.radiates else (1, 1)
+        lost = jnp.where(ends, energy, steady + sudden)
+        left = jnp.where(ends, energy * kept[0], steady * kept[1] + sudden)
         direction = turned(lanes.direction, self._cosine(draw[1], row[:, 1] * part), draw[2])
+        direction = turned(direction, self._single(row, part, draw[5], draw[6]), draw[7])
         position = tuple(h + d * (length - before) for h, d in zip(hinge, direction))
         cell, inside = self.geometry.locate(hinge)
         _, still = self.geometry.locate(position)
-        deposit = jnp.where(alive & inside, lost * kept * lanes.weight, 0)
+        deposit = jnp.where(alive & inside, left * lanes.weight, 0)
         after = jnp.where(still & ~ends, energy - lost, 0)
         return stream, Particles(after, position, direction, lanes.weight), cell, deposit, None
+
+    @staticmethod
+    def _single(row, part, chance, uniform):
+        """Cosine of a single hard deflection, 1 where there is none."""
+        mu = 1 / (row[:, 7] - (row[:, 7] - row[:, 8]) * uniform) - row[:, 9]
+        return jnp.where(chance < np.float32(HARD_DEFLECTIONS) * part, jnp.clip(1 - 2 * mu, -1, 1), 1)
 
     @staticmethod
     def _cosine(uniform, width):

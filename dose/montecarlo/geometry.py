@@ -91,6 +91,6 @@ def majorant_per_cm(tables: PhotonTables, geometry: Geometry) -> Float[Array, " 
     total = np.asarray(tables.cumulative_cm2_g)[:, 3].reshape(tables.materials, -1)
     if isinstance(geometry, Shells):
         return jnp.asarray(total[0] * np.float32(geometry.density))
-    densest = np.zeros(tables.materials, np.float32)
-    np.maximum.at(densest, np.asarray(geometry.material), np.asarray(geometry.density_g_cm3))
-    return jnp.asarray(np.max(total * densest[:, None], axis=0) * np.float32(1.00001))
+    index, density = np.asarray(geometry.material), np.asarray(geometry.density_g_cm3)
+    densest = np.array([np.max(density, where=index == k, initial=0) for k in range(tables.materials)])
+    return jnp.asarray((np.max(total * densest[:, None], axis=0) * 1.00001).astype(np.float32))

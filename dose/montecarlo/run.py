@@ -241,32 +241,54 @@ def _relative_sd(by_region: list[np.ndarray]) -> np.ndarray:
     return np.divide(sd, mean, out=np.zeros_like(mean), where=mean > 0)
 
 
-def photon_fractions(
+@dataclass(frozen=True, eq=False)
+class LabelScene:
+    """A label map made ready for many runs of photons (`label_scene`)."""
+
+    physics: PhotonPhysics
+    grid: VoxelGrid
+    shape: tuple[int, ...]
+
+    def fractions(
+        self, source, energy_MeV: float, *, histories: int = 2**20, seed: int = 0, scale: Scale | None = None
+    ):
+        """Share of a photon's energy that each label absorbs, [label], and the sd of it.
+
+        Args:
+            source: weights of the voxels [z, y, x].
+            energy_MeV: of every photon.
+
+        Raises:
+            InputError: a source of another shape or without voxels, too few histories.
+        """
+        where = np.asarray(source, float)
+        _check(where, np.empty(self.shape), None, None, None, histories)
+        with jax.enable_x64(True):
+            kinds = (None, (self.physics, jnp.full(1, energy_MeV, jnp.float32), 1.0))
+            scene = Scene(kinds, voxel_source(where, self.grid.spacing_cm), self.grid.bins)
+        made = _run(scene, 0.0, (self.grid.bins,), histories, None, None, seed, None, scale)
+        return made.photon_MeV / energy_MeV, made.sd_MeV / energy_MeV
+
+
+def label_scene(
     labels: UInt8[np.ndarray, "z y x"],
     spacing_mm: tuple[float, float, float],
     density_g_cm3: Float[np.ndarray, " label"],
     materials: tuple,
-    source: Float[np.ndarray, "z y x"],
-    energy_MeV: float,
-    *,
-    histories: int = 2**20,
-    seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Share of a photon's energy that each label absorbs, [label], and the sd of it; `source` weighs the voxels.
-
-    `density_g_cm3` and `materials` are by label; label 0 is matter as well (air outside the body).
-    """
-    where = np.asarray(source, float)
+) -> LabelScene:
+    """Regions for photons: `density_g_cm3` and `materials` are by label; label 0 is matter as well (air outside)."""
     index = np.asarray(labels)
-    _check(where, index, None, None, None, histories)
     unique = list(dict.fromkeys(materials))
     of_label = np.array([unique.index(m) for m in materials], np.uint8)
-    chosen = tuple(material(m) for m in unique)
     densities = np.asarray(density_g_cm3, np.float32)[index]
     grid = voxel_grid(densities, spacing_mm, of_label[index], index, len(materials))
-    physics = _photon_physics(chosen, grid)
-    kinds = (None, (physics, jnp.full(1, energy_MeV, jnp.float32), 1.0))
-    with jax.enable_x64(True):
-        scene = Scene(kinds, voxel_source(where, grid.spacing_cm), grid.bins)
-    made = _run(scene, 0.0, (grid.bins,), histories, None, None, seed, None, None)
-    return made.photon_MeV / energy_MeV, made.sd_MeV / energy_MeV
+    return LabelScene(_photon_physics(tuple(material(m) for m in unique), grid), grid, index.shape)
+
+
+def photon_fractions(labels, spacing_mm, density_g_cm3, materials, source, energy_MeV: float, **options):
+    """`label_scene(...).fractions(...)` for one run.
+
+    Raises:
+        InputError: as `LabelScene.fractions`.
+    """
+    return label_scene(labels, spacing_mm, density_g_cm3, materials).fractions(source, energy_MeV, **options)

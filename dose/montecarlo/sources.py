@@ -37,8 +37,10 @@ def voxel_source(tia: Float[np.ndarray, "z y x"], spacing_cm: Float[Array, 3]) -
     weight = np.asarray(tia, float)
     where = np.argwhere(weight > 0)
     cumulative = np.cumsum(weight[tuple(where.T)])
-    corner = where[:, ::-1] * np.asarray(spacing_cm)
-    return VoxelSource(jnp.asarray(cumulative / cumulative[-1]), jnp.asarray(corner.astype(np.float32)), spacing_cm)
+    corner = (where[:, ::-1] * np.asarray(spacing_cm)).astype(np.float32)
+    room = 2 ** int(np.ceil(np.log2(len(where)))) - len(where)  # few sizes mean few compiled programs
+    padded = np.append(cumulative / cumulative[-1], np.full(room, 2.0))
+    return VoxelSource(jnp.asarray(padded), jnp.asarray(np.pad(corner, ((0, room), (0, 0)), "edge")), spacing_cm)
 
 
 @partial(jax.jit, static_argnums=3)

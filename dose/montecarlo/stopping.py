@@ -2,9 +2,13 @@
 
 Collision stopping power: Berger and Seltzer's formula (ICRU 37, eq. 3.1) with the density effect of Sternheimer and
 Peierls (Phys Rev B 1971;3:3681); water has the fitted parameters of Sternheimer, Berger and Seltzer 1984. Radiative:
-Attix (1986), eq. 8.15 with its coefficient interpolated in energy, good to about 15 %, of a part that is 1 % for 90Y.
-Deflection: the first transport coefficient of the Moliere-screened Rutherford law with Z(Z + 1) for the electrons of
-the atom; a step turns by that mean cosine, drawn from a truncated exponential (Wentzel-like) law.
+Attix (1986), eq. 8.15 with its coefficient interpolated in energy, good to about 15 %, of a part that is 0.5 % for 90Y.
+
+Hard losses, of a twentieth to a half of the energy, follow Rutherford's 1/W^2 (Moller's law without its smaller terms)
+one by one; what they take is left out of the steady loss, so that the mean is kept and tracks straggle. Elastic
+scattering is mixed in the same way (Fernandez-Varea et al., Nucl Instrum Methods B 1993;73:447, recalled): of the
+Moliere-screened Rutherford law, with Z(Z + 1) for the electrons, the greatest angles, one in five steps, are
+single events; the rest turn the track by a truncated exponential law of their mean cosine.
 """
 
 from __future__ import annotations
@@ -24,6 +28,22 @@ from dose.provenance import constant
 
 LOSS_PER_STEP = 0.05
 """Share of its energy an electron loses in a step (docs/montecarlo.md has the figures for others)."""
+COLUMNS = (
+    "step in g/cm2",
+    "width of the law of soft deflections",
+    "collision share of the steady loss",
+    "CSDA range in g/cm2",
+    "share of the energy not radiated until the electron stops",
+    "chance of a hard loss in a step",
+    "share of the loss that hard losses take",
+    "1/(mu + A) of the least hard deflection, mu = (1 - cos)/2",
+    "the same of the greatest",
+    "screening A",
+)
+HARD_DEFLECTIONS = 0.2
+"""Mean number of single deflections in a step."""
+HARDEST, SOFTEST = 0.5, 0.05
+"""Energy losses between these shares of an electron's energy are single events; equal partners: half is the most."""
 AVOGADRO = 6.02214076e23
 WATER_DENSITY_EFFECT = (3.5017, 0.2400, 2.8004, 0.09116, 3.4773)
 """C, x0, x1, a, k of liquid water: Sternheimer, Berger, Seltzer, At Data Nucl Data Tables 1984;30:261 (recalled)."""
@@ -35,21 +55,19 @@ RADIATIVE = ((0.1, 5.33), (0.5, 5.33), (1.0, 6.0), (10.0, 12.0))
 
 
 class ElectronTables(eqx.Module):
-    """For each material, flattened with the energy grid: step in g/cm2, width of the deflection law, collision share of
-    the loss, CSDA range in g/cm2, and the share of the energy that isn't radiated until the electron stops."""
+    """For each material, flattened with the energy grid, the columns of `COLUMNS`."""
 
-    rows: Float[Array, "material_energy 5"]
+    rows: Float[Array, "material_energy column"]
     loss: float = eqx.field(static=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Slowing:
-    """Of one material on `GRID_MEV`: stopping powers in MeV cm2/g, CSDA range in g/cm2, turning in cm2/g."""
+    """Of one material on `GRID_MEV`: stopping powers in MeV cm2/g, CSDA range in g/cm2."""
 
     collision: np.ndarray
     radiative: np.ndarray
     range_g_cm2: np.ndarray
-    turning_cm2_g: np.ndarray
 
     @property
     def total(self) -> np.ndarray:
@@ -110,20 +128,23 @@ def radiative_MeV_cm2_g(matter: Material, energy_MeV=GRID_MEV) -> np.ndarray:
     return scale * (np.asarray(energy_MeV) + rest) * coefficient
 
 
-def turning_cm2_g(matter: Material, energy_MeV=GRID_MEV) -> np.ndarray:
-    """First transport coefficient: the mean cosine falls as exp of minus its integral along the track."""
+def scattering(matter: Material, energy_MeV=GRID_MEV) -> tuple[np.ndarray, np.ndarray]:
+    """Strength K in cm2/g and screening A of K/(mu + A)^2, the law of single scattering in mu = (1 - cos)/2.
+
+    K is summed over the atoms; A is their mean in the logarithm, weighted by K.
+    """
     rest, radius, alpha = (constant("dose", n) for n in ("electron_rest_MeV", "electron_radius_cm", "fine_structure"))
     energy = np.asarray(energy_MeV)
     tau = energy / rest
     momentum2 = energy * (energy + 2 * rest)
     beta2 = tau * (tau + 2) / (tau + 1) ** 2
-    total = np.zeros_like(energy)
+    total, log_screening = np.zeros_like(energy), np.zeros_like(energy)
     for z, share in matter.composition:
         screening = 1.70e-5 * z ** (2 / 3) * rest**2 / momentum2 * (1.13 + 3.76 * (alpha * z) ** 2 / beta2)
-        rutherford = 2 * math.pi * radius**2 * z * (z + 1) * rest**2 / (momentum2 * beta2)
-        per_atom = rutherford * (np.log1p(1 / screening) - 1 / (1 + screening))
-        total += share * AVOGADRO / atomic_mass(z) * per_atom
-    return total
+        per_atom = math.pi * radius**2 * z * (z + 1) * rest**2 / (momentum2 * beta2)
+        strength = share * AVOGADRO / atomic_mass(z) * per_atom
+        total, log_screening = total + strength, log_screening + strength * np.log(screening)
+    return total, np.exp(log_screening / total)
 
 
 @cache
@@ -132,7 +153,7 @@ def slowing(matter: Material) -> Slowing:
     collision, radiative = collision_MeV_cm2_g(matter), radiative_MeV_cm2_g(matter)
     total = collision + radiative
     beneath = GRID_MEV[0] / total[0] / 1.5  # below 1 keV the stopping power falls about as the root of E
-    return Slowing(collision, radiative, beneath + _integral(1 / total), turning_cm2_g(matter))
+    return Slowing(collision, radiative, beneath + _integral(1 / total))
 
 
 def _width(mean: np.ndarray) -> np.ndarray:
@@ -148,15 +169,36 @@ def _width(mean: np.ndarray) -> np.ndarray:
 def _rows(matter: Material, loss: float) -> np.ndarray:
     made = slowing(matter)
     after = np.log(np.maximum((1 - loss) * GRID_MEV, GRID_MEV[0]))
-    turned = _integral(made.turning_cm2_g / made.total)
     step = made.range_g_cm2 - np.interp(after, np.log(GRID_MEV), made.range_g_cm2)
-    mean = -np.expm1(-(turned - np.interp(after, np.log(GRID_MEV), turned)))
-    share = made.collision / made.total
-    return np.stack([step, _width(mean), share, made.range_g_cm2, 1 - made.radiated], axis=1).astype(np.float32)
+    chance, taken = _hard(matter, step, made.total)
+    share = (made.collision / made.total - taken) / (1 - taken)
+    strength, screening = scattering(matter, (1 - loss / 2) * GRID_MEV)
+    nearest, furthest = _angles(step * strength, screening)
+    least = 1 / nearest  # mu + A of the least hard deflection
+    soft = 2 * step * strength * (np.log(least / screening) - 1 + screening / least)
+    width = _width(-np.expm1(-np.maximum(soft, 1e-9)))
+    columns = (step, width, share, made.range_g_cm2, 1 - made.radiated, chance, taken, nearest, furthest, screening)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _angles(strength: np.ndarray, screening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1/(mu + A) of the least and the greatest hard deflection, for K times the step: `HARD_DEFLECTIONS` a step."""
+    furthest = 1 / (1 + screening)
+    return np.minimum(HARD_DEFLECTIONS / np.maximum(strength, 1e-30) + furthest, 1 / screening), furthest
+
+
+def _hard(matter: Material, step_g_cm2: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Chance of a hard collision in a step, and the share of the mean loss that they take."""
+    rest, radius = constant("dose", "electron_rest_MeV"), constant("dose", "electron_radius_cm")
+    tau = GRID_MEV / rest
+    beta2 = tau * (tau + 2) / (tau + 1) ** 2
+    rutherford = 2 * math.pi * radius**2 * rest * AVOGADRO * electrons_per_mass(matter) / beta2
+    chance = step_g_cm2 * rutherford / GRID_MEV * (1 / SOFTEST - 1 / HARDEST)
+    return chance, rutherford * math.log(HARDEST / SOFTEST) / total
 
 
 def electron_tables(materials: tuple[Material, ...], loss: float = LOSS_PER_STEP) -> ElectronTables:
     """Tables of the materials, in their order."""
     rows = np.concatenate([_rows(matter, loss) for matter in materials])
-    assert rows.shape == (len(materials) * ENERGIES, 5)
+    assert rows.shape == (len(materials) * ENERGIES, len(COLUMNS))
     return ElectronTables(jnp.asarray(rows), loss)

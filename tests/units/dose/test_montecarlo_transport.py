@@ -89,7 +89,7 @@ def test_electrons_stop_within_their_range_and_leave_what_they_do_not_radiate():
     grid = np.geomspace(1e-3, 10, 1024)
     reach, radiated = (float(np.interp(1.0, grid, values)) for values in (made.range_g_cm2, made.radiated))
     assert share[-1] == pytest.approx(1 - radiated, rel=1e-3)
-    assert np.interp(1.02 * reach, SHELLS.radius_cm, share[:-1]) == pytest.approx(share[-1], rel=1e-5)
+    assert np.interp(1.1 * reach, SHELLS.radius_cm, share[:-1]) == pytest.approx(share[-1], rel=1e-5)
     assert np.interp(0.5 * reach, SHELLS.radius_cm, share[:-1]) < 0.9 * share[-1]
 
 
@@ -116,7 +116,7 @@ def test_a_seed_tells_the_run_whatever_the_number_of_threads():
 def test_the_stated_sd_is_the_scatter_between_seeds():
     """20 runs; the ratio of scatter to stated sd of a neighbour voxel within its own 99 % range."""
     runs = [
-        simulate("90Y", CUBE, np.ones(CUBE.shape), (3, 3, 3), histories=2**14, seed=s, scale=Scale(1024, 512, 2))
+        simulate("90Y", CUBE, np.ones(CUBE.shape), (3, 3, 3), histories=2**12, seed=s, scale=Scale(512, 512, 2))
         for s in range(20)
     ]
     values = np.array([(r.electron_MeV + r.photon_MeV)[4, 4, 5] for r in runs])

@@ -24,6 +24,11 @@ def test_a_canonical_name_is_its_own_name_in_any_case(name):
         ("lesion 1", "tumour_1"),
         ("tumor1", "tumour_1"),
         ("Lesion_liver", "tumour_liver"),
+        ("Heart wall", "heart"),
+        ("right colon", "right_colon"),
+        ("Urinary bladder contents", "bladder_contents"),
+        ("thyroid gland", "thyroid"),
+        ("osteogenic cells", "bone_surface"),
     ],
 )
 def test_the_spellings_of_users_are_understood(given, canonical):
