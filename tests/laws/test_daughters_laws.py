@@ -8,8 +8,8 @@ import pytest
 
 from dose.chains import chain_dose
 from dose.nuclides import radionuclide
-from dose.progeny import OUTLIVES as OUTLIVES_OF_DOSE
 from dose.organ import dose_coefficient_Gy_per_MBq_h, equilibrium_chain
+from dose.progeny import OUTLIVES as OUTLIVES_OF_DOSE
 from pbpk import daughters as module
 from pbpk.daughters import chain, daughters
 from pbpk.freed import draw, typical
