@@ -6,6 +6,7 @@ import os
 
 os.environ["MPLBACKEND"] = "Agg"
 
+import gc
 import socket
 from pathlib import Path
 
@@ -39,6 +40,21 @@ def _no_network(monkeypatch):
     """Sockets are shut, but for those within this machine's kernel (AF_UNIX, used by asyncio)."""
     monkeypatch.setattr(socket.socket, "connect", _refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", _refuse)
+
+
+MAPS, MOST_MAPS = Path("/proc/self/maps"), 20_000
+"""Each compiled program holds several memory maps, and Linux gives a process 65 530."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Compiled programs are dropped after a module once there are many; the persistent cache keeps them."""
+    yield
+    if MAPS.exists() and MAPS.read_text().count("\n") > MOST_MAPS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
