@@ -1,7 +1,8 @@
 """Electrons slowing down in a material: stopping power, range, deflection per step, bremsstrahlung.
 
-Collision stopping power: Berger and Seltzer's formula (ICRU 37, eq. 3.1) with the density effect of Sternheimer and
-Peierls (Phys Rev B 1971;3:3681); water has the fitted parameters of Sternheimer, Berger and Seltzer 1984. Radiative:
+Collision stopping power: Berger and Seltzer's formula (ICRU 37, eq. 3.1), density effect with the fitted parameters of
+Sternheimer, Berger and Seltzer 1984 (`data/density_effect.csv`), else the general ones of Sternheimer and Peierls (Phys
+Rev B 1971;3:3681). Radiative:
 Attix (1986), eq. 8.15 with its coefficient interpolated in energy, good to about 15 %, of a part that is 0.5 % for 90Y.
 
 Hard losses, of a twentieth to a half of the energy, follow Rutherford's 1/W^2 (Moller's law without its smaller terms)
@@ -23,8 +24,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dose.montecarlo.attenuation import ENERGIES, GRID_MEV
-from dose.montecarlo.materials import Material, atomic_mass, electrons_per_mass
-from dose.provenance import constant
+from dose.montecarlo.materials import Material, atomic_mass, electrons_per_mass, material
+from dose.provenance import constant, load_table
 
 LOSS_PER_STEP = 0.05
 """Share of its energy an electron loses in a step (docs/montecarlo.md has the figures for others)."""
@@ -45,8 +46,9 @@ HARD_DEFLECTIONS = 0.2
 HARDEST, SOFTEST = 0.5, 0.05
 """Energy losses between these shares of an electron's energy are single events; equal partners: half is the most."""
 AVOGADRO = 6.02214076e23
-WATER_DENSITY_EFFECT = (3.5017, 0.2400, 2.8004, 0.09116, 3.4773)
-"""C, x0, x1, a, k of liquid water: Sternheimer, Berger, Seltzer, At Data Nucl Data Tables 1984;30:261 (recalled)."""
+NEAREST_SHAPE = "tissue_soft_icrp"
+"""Whose x0, x1 and k a tissue takes that has no row of its own, with its own C."""
+TISSUE_I_EV = (60.0, 80.0)
 GAS_BELOW_G_CM3 = 0.01
 PLASMA_EV = 28.816
 """Plasma energy of one electron mole per cm3 (ICRU 37)."""
@@ -93,11 +95,25 @@ def _density_effect(matter: Material, momentum_log10: np.ndarray) -> np.ndarray:
     return np.where(momentum_log10 < x0, 0.0, np.where(momentum_log10 < x1, middle, above))
 
 
-def _density_parameters(matter: Material) -> tuple[float, float, float, float, float]:
-    if matter.composition == ((1, 0.111894), (8, 0.888106)):
-        return WATER_DENSITY_EFFECT
-    plasma = PLASMA_EV * math.sqrt(matter.density_g_cm3 * electrons_per_mass(matter))
-    c = 2 * math.log(matter.I_eV / plasma) + 1
+@cache
+def _fitted() -> dict[str, tuple[float, ...]]:
+    rows = load_table("dose", "density_effect.csv")
+    return {row["material"]: tuple(float(row[c]) for c in ("C", "x0", "x1", "a", "k")) for row in rows}
+
+
+def _density_parameters(matter: Material) -> tuple[float, ...]:
+    """C, x0, x1, a, k: fitted for this material, of a tissue alike in shape, or Sternheimer and Peierls' general ones.
+
+    Foam (lung) polarises as its walls do: a tissue of less than unit density counts as of unit density.
+    """
+    if matter.name in _fitted() and material(matter.name) == matter:
+        return _fitted()[matter.name]
+    is_tissue = TISSUE_I_EV[0] < matter.I_eV < TISSUE_I_EV[1] and matter.density_g_cm3 > GAS_BELOW_G_CM3
+    density = max(matter.density_g_cm3, 1.0) if is_tissue else matter.density_g_cm3
+    c = 2 * math.log(matter.I_eV / (PLASMA_EV * math.sqrt(density * electrons_per_mass(matter)))) + 1
+    if is_tissue:
+        _, x0, x1, _, k = _fitted()[NEAREST_SHAPE]
+        return c, x0, x1, (c - 2 * math.log(10) * x0) / (x1 - x0) ** k, k
     if matter.density_g_cm3 < GAS_BELOW_G_CM3:
         x0, x1 = (1.6, 4.0) if c < 10 else (1.7, 4.0) if c < 10.5 else (1.8, 4.0) if c < 11 else (1.9, 4.0)
     else:

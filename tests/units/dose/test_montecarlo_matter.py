@@ -6,7 +6,8 @@ import pytest
 from dose.errors import InputError
 from dose.montecarlo import Material, material, mixture
 from dose.montecarlo.attenuation import ANGLE_GRID_MEV, GRID_MEV, attenuation_cm2_g, cosines
-from dose.montecarlo.stopping import _width, collision_MeV_cm2_g, slowing
+from dose.montecarlo.materials import electrons_per_mass
+from dose.montecarlo.stopping import PLASMA_EV, _fitted, _width, collision_MeV_cm2_g, slowing
 
 WATER = material("water")
 NIST_WATER = ((0.1, 0.1707), (0.511, 0.0959), (1.0, 0.0707), (2.0, 0.0494))
@@ -54,6 +55,24 @@ def test_mean_energy_after_compton_scattering_is_klein_nishina_s_where_binding_i
 def test_rayleigh_scattering_is_more_forward_the_higher_the_energy():
     table = cosines(WATER)[1].mean(axis=1)
     assert np.all(np.diff(table[ANGLE_GRID_MEV > 0.005]) > 0)
+
+
+@pytest.mark.parametrize("name", sorted(_fitted()))
+def test_recalled_parameters_of_the_density_effect_obey_their_own_identities(name):
+    """C follows from I and the plasma energy to 2e-3 (rounded I); the effect begins at x0: both tell a wrong digit."""
+    c, x0, x1, a, k = _fitted()[name]
+    matter = material(name)
+    plasma = PLASMA_EV * np.sqrt(matter.density_g_cm3 * electrons_per_mass(matter))
+    assert c == pytest.approx(2 * np.log(matter.I_eV / plasma) + 1, abs=2e-3)
+    assert 2 * np.log(10) * x0 - c + a * (x1 - x0) ** k == pytest.approx(0, abs=5e-4)
+
+
+@pytest.mark.parametrize("energy_MeV", [0.1, 1.0, 2.0])
+def test_soft_tissue_stops_electrons_as_its_electrons_per_gram_say(energy_MeV):
+    """Beside water: 0.990 by electrons, less or more by ln I and density effect: within 0.3 %."""
+    tissue = material("soft_tissue")
+    ratio = collision_MeV_cm2_g(tissue, energy_MeV) / collision_MeV_cm2_g(WATER, energy_MeV)
+    assert ratio == pytest.approx(electrons_per_mass(tissue) / electrons_per_mass(WATER), rel=3e-3)
 
 
 @pytest.mark.parametrize("mean", [1e-4, 0.01, 0.1, 0.5])
