@@ -246,7 +246,7 @@ BAD = {
     "several hours": (lambda: Scan(np.array([24.0, 48.0]), 5.0, 0.05), "2 times"),
     "sd in percent": (lambda: Scan(24.0, 50.0, 5.0), "fraction"),
     "half-life beyond decay": (lambda: Scan(24.0, 50.0, 0.05, teff_h=200.0), "physical half-life"),
-    "unknown nuclide": (lambda: Scan(24.0, 50.0, 0.05, nuclide="178Lu").physical, "radionuclide"),
+    "unknown nuclide": (lambda: Scan(24.0, 50.0, 0.05, nuclide="999Lu").physical, "radionuclide"),
     "population beyond decay": (lambda: HalfLifePopulation(200.0), "physical half-life"),
     "rate below decay": (lambda: stp.Madsen2018(0.001, HalfLifePopulation(50.0)), "physical half-life"),
     "cohort too small": (lambda: patients(5), "at least 8"),
