@@ -39,7 +39,7 @@ NOT_MODELLED = ("bladder", "blood")
 
 @dataclass(frozen=True)
 class Course:
-    """One tracer's administrations and base kinetics; `start_h` is the first administration on the therapy clock."""
+    """One tracer's administrations and base kinetics; `start_h` is the first ligand given, on the therapy clock."""
 
     kinetics: Kinetics
     nuclide: Radionuclide
@@ -47,7 +47,7 @@ class Course:
 
     @property
     def start_h(self) -> float:
-        return min(a.time_h for a in self.administrations)
+        return min(a.first_h for a in self.administrations)
 
     def minute(self, cycle: int, time_h: float) -> float:
         """Course time of an hour after the administration of a cycle."""
@@ -65,15 +65,16 @@ class Course:
         return 60 * (last + HALF_LIVES_TO_THE_END * self.nuclide.half_life_h)
 
     def segments(self, ask_min, end_min: float | None = None) -> Segments:
-        order = sorted(self.administrations, key=lambda a: a.time_h)
-        return segments(
-            [60 * (a.time_h - self.start_h) for a in order],
-            [60 * a.infusion_h for a in order],
-            [a.amount_nmol for a in order],
-            [a.labelled_nmol for a in order],
-            ask_min,
-            end_min or self.end_min,
-        )
+        rows = sorted(row for a in self.administrations for row in _doses(a))
+        time_h, infusion_h, total_nmol, labelled_nmol = np.array(rows).T
+        start, duration = 60 * (time_h - self.start_h), 60 * infusion_h
+        return segments(start, duration, total_nmol, labelled_nmol, ask_min, end_min or self.end_min)
+
+
+def _doses(a: Administration) -> list[tuple[float, float, float, float]]:
+    """(hour, infusion in h, total and labelled nmol) of what one administration gives."""
+    cold = [(a.first_h, 0.0, a.cold_nmol, 0.0)] if a.cold_nmol > 0 else []
+    return [*cold, (a.time_h, a.infusion_h, a.amount_nmol, a.labelled_nmol)]
 
 
 class Readout(eqx.Module):

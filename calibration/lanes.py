@@ -5,14 +5,12 @@ Lanes are solved in lockstep in chunks that stay in the processor's cache, one c
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import equinox as eqx
 import jax
 import numpy as np
 
 from calibration.forward import Experiment, Seen, observe
+from pbpk.batch import in_threads
 from pbpk.compiled import compiled
 
 CHUNK = 48
@@ -37,13 +35,8 @@ def evaluate(exp: Experiment, offsets, patient=None) -> Seen:
         part = eqx.tree_at(lambda e: e.kinetics, exp, patients(exp, mine[take])) if several else exp
         return jax.tree.map(np.asarray, compiled(observe)(part, offsets[:, take]))
 
-    with ThreadPoolExecutor(_cores()) as pool:
-        parts = list(pool.map(chunk, range(0, lanes, size)))
+    parts = in_threads(chunk, range(0, lanes, size))
     return jax.tree.map(lambda *xs: np.concatenate(xs, axis=-1)[..., :lanes], *parts)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def patients(exp: Experiment, which: np.ndarray):

@@ -117,7 +117,10 @@ def _design(patient: Patient):
     given = tuple(
         (
             c.nuclide.name,
-            *((a.cycle, a.time_h, a.amount_nmol, a.labelled_nmol, a.infusion_h) for a in c.administrations),
+            *(
+                (a.cycle, a.time_h, a.amount_nmol, a.labelled_nmol, a.infusion_h, a.first_h, a.cold_nmol)
+                for a in c.administrations
+            ),
         )
         for c in patient.courses
     )

@@ -17,6 +17,7 @@ class Administration:
 
     `cycle` 0 is the pre-therapy (diagnostic) administration, 1, 2, ... the therapy cycles. `time_h` counts from the
     start of cycle 1; `amount_nmol` is the total ligand, labelled and unlabelled; `infusion_h` 0 means a bolus.
+    `cold_nmol` of unlabelled ligand is given as a bolus `cold_lead_h` before, to fill receptors of organs first.
 
     Raises:
         InputError: activity not above zero or absurd, amount below the labelled amount, negative infusion.
@@ -29,6 +30,8 @@ class Administration:
     infusion_h: float
     ligand: str
     nuclide: str
+    cold_nmol: float = 0.0
+    cold_lead_h: float = 0.0
 
     def __post_init__(self):
         self._check(
@@ -36,6 +39,8 @@ class Administration:
         )
         self._check("infusion_h", 0 <= self.infusion_h <= 48, "0 (bolus) to 48 h")
         self._check("time_h", abs(self.time_h) < 1e5, "hours from the start of cycle 1")
+        self._check("cold_nmol", 0 <= self.cold_nmol < 1e6, "0 (none) to 1e6 nmol")
+        self._check("cold_lead_h", 0 <= self.cold_lead_h <= 168, "0 to 168 h before the administration")
         labelled_nmol = self.labelled_nmol
         self._check(
             "amount_nmol",
@@ -48,6 +53,11 @@ class Administration:
             found = f"{getattr(self, field):g}"
             do = "check the unit and the record of the administration"
             raise InputError(describe(f"administration of cycle {self.cycle}: {field}", found, expected, do))
+
+    @property
+    def first_h(self) -> float:
+        """When the first ligand of this administration is given, labelled or not."""
+        return self.time_h - self.cold_lead_h * (self.cold_nmol > 0)
 
     @property
     def labelled_nmol(self) -> float:

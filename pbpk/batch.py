@@ -65,7 +65,7 @@ def solve_many(
     chunks are ever held. All patients take the same doses. Results do not depend on `workers`, and on `chunk` only
     through the shared step sequence (below `rtol`). `workers` (default: the cores this process may use) are threads.
     """
-    workers = workers or _cores()
+    workers = workers or cores()
     ranges = [(first, min(first + chunk, count)) for first in range(0, count, chunk)]
     run = lambda ends: _chunk(_taken(patients, *ends), ends[0], seg, chunk, rtol, bed, single_precision)
     if not ranges:
@@ -88,8 +88,17 @@ def together(parts: Iterator[Part]) -> Part:
     return Part(first[0], *(np.concatenate(x, axis=-1) for x in arrays))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(function: Callable, items) -> list:
+    """Results of `function` in order; the first alone, so that it is compiled once. JAX lets go of Python's lock."""
+    first, *others = items
+    done = [function(first)]
+    with ThreadPoolExecutor(cores()) as pool:
+        return done + list(pool.map(function, others))
 
 
 def _taken(patients, first: int, last: int) -> Kinetics:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from calibration.forward import Course
 from calibration.parameters import Prior, prior
 from dose.nuclides import radionuclide
 from dose.provenance import numbers_of
-from dose.radiobiology import tissue
 from dose.regions import is_tumour
+from dose.tissues import Tissue, tissue
 from pbpk.administration import Administration
 from pbpk.anatomy import parts
 from pbpk.parameters import ligand
 from pbpk.scaling import Physiology, kinetics, physiology
 from twin.patient import Study
+
+Tissues = Callable[[str], Tissue]
+"""From the name of a region to how its tissue responds."""
+STANDARD_TISSUES: Tissues = tissue
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Body:
     physiology: Physiology
     courses: tuple[Course, ...]
     prior: Prior
+    tissues: Tissues
 
     @property
     def organs(self) -> tuple[str, ...]:
@@ -34,8 +40,12 @@ class Body:
         return self.courses[0]
 
 
-def body_of(study: Study, administrations: tuple[Administration, ...] | None = None) -> Body:
+def body_of(
+    study: Study, administrations: tuple[Administration, ...] | None = None, tissues: Tissues = STANDARD_TISSUES
+) -> Body:
     """Scale the model to the study's patient; `administrations` (default: the study's) are what is given.
+
+    `tissues` says how fast each organ repairs, and its alpha/beta.
 
     Raises:
         InputError: volumes or covariates that leave no room for the rest of the body.
@@ -44,9 +54,9 @@ def body_of(study: Study, administrations: tuple[Administration, ...] | None = N
     drug = ligand(study.ligand)
     scaled = physiology(study.covariates, drug.target, _volumes(study), study.anatomy)
     tracers = dict.fromkeys([(study.ligand, study.nuclide), *((a.ligand, a.nuclide) for a in given)])
-    courses = (_course(study, scaled, given, *tracer) for tracer in tracers)
+    courses = (_course(study, scaled, given, tissues, *tracer) for tracer in tracers)
     courses = tuple(course for course in courses if course.administrations)
-    return Body(scaled, courses, prior(drug, scaled.organs, study.covariates, study.amino_acids))
+    return Body(scaled, courses, prior(drug, scaled.organs, study.covariates, study.amino_acids), tissues)
 
 
 def tables() -> str:
@@ -73,9 +83,9 @@ UNSEGMENTED_TUMOUR_ML = 10.0
 """Volume of a tumour that was measured without one: its dose then carries the wide mass error of noise.csv."""
 
 
-def _course(study: Study, scaled: Physiology, given, drug_name: str, nuclide_name: str) -> Course:
+def _course(study: Study, scaled: Physiology, given, tissues: Tissues, drug_name: str, nuclide_name: str) -> Course:
     nuclide = radionuclide(nuclide_name)
-    repair = {o: tissue(o).repair_rate_per_h / 60 for o in scaled.organs}
+    repair = {o: tissues(o).repair_rate_per_h / 60 for o in scaled.organs}
     drug = ligand(drug_name)
     therapy = (drug_name, nuclide_name) == (study.ligand, study.nuclide)
     kin = kinetics(scaled, study.covariates, drug, nuclide, repair, amino_acids=study.amino_acids if therapy else None)

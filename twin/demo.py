@@ -27,7 +27,8 @@ from imaging.virtual_study import VirtualScan, write_virtual_study  # noqa: E402
 from pbpk.administration import Administration  # noqa: E402
 from pbpk.parameters import Covariates  # noqa: E402
 from twin.body import Body, body_of  # noqa: E402
-from twin.forecast import activities, marrow_photons, mass_g, states, tia_MBq_h  # noqa: E402
+from twin.deposit import marrow_photons, mass_g  # noqa: E402
+from twin.forecast import activities, states, tia_MBq_h  # noqa: E402
 from twin.patient import Study  # noqa: E402
 from twin.study import split_tracer  # noqa: E402
 from twin.study_writing import write_study  # noqa: E402

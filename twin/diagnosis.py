@@ -19,6 +19,8 @@ def diagnose(out) -> dict[str, tuple[bool, str]]:
     import jax
     import jax.numpy as jnp
 
+    from pbpk.batch import cores
+
     precision = str(jnp.zeros(()).dtype)
     versions_now = versions()
     cache = Path(getattr(jax.config, "jax_compilation_cache_dir", None) or cache_folder())
@@ -27,15 +29,11 @@ def diagnose(out) -> dict[str, tuple[bool, str]]:
         "versions": ("jax" in versions_now, ", ".join(f"{n} {v}" for n, v in versions_now.items())),
         "double precision": (precision == "float64", f"jax computes in {precision}"),
         "devices": (True, ", ".join(str(device) for device in jax.devices())),
-        "cores": (True, f"{_cores()} usable of {os.cpu_count()}"),
+        "cores": (True, f"{cores()} usable of {os.cpu_count()}"),
         "compile cache": (os.access(cache, os.W_OK), f"{cache}, {_size_MB(cache):.0f} MB"),
         "tables": _tables(),
         "output folder": _folder(out),
     }
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size_MB(folder: Path) -> float:

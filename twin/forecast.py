@@ -1,8 +1,6 @@
 """Doses from posterior draws: one batched solve of the therapy course, then S values, masses and drift.
 
-Absorbed dose D = TIA S; BED = D + 2 S^2 kill / (alpha/beta), with kill the integral of activity times its unrepaired
-part, taken along in the ODE (DOSE.md section 6: G D^2 = 2 S^2 kill). For an alpha chain S is that of
-`twin.chain_forecast`, which follows the daughters; its low-LET part keeps the parent's kill.
+The kill integral of the BED is taken along in the ODE; `twin.deposit` makes doses of it.
 """
 
 from __future__ import annotations
@@ -13,33 +11,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from calibration import noise
 from calibration.forward import Course, pool_weights
 from calibration.parameters import Scaling
-from dose.nuclides import radionuclide
-from dose.provenance import load_table
-from dose.radiobiology import tissue
-from dose.regions import density_g_per_mL, is_tumour
-from pbpk.anatomy import CORTEX, KIDNEYS, MEDULLA, kind_of, parts
+from dose.regions import is_tumour
+from pbpk.anatomy import KIDNEYS, parts
+from pbpk.batch import in_threads
 from pbpk.kinetics import Kinetics
-from pbpk.parameters import ligand
 from pbpk.solve import PLANNING_RTOL, Solution, solve
-from twin.body import Body, body_of, tables
-from twin.chain_forecast import coefficients, daughter_warnings
+from twin.body import STANDARD_TISSUES, Body, Tissues, body_of, tables
+from twin.chain_forecast import daughter_warnings
+from twin.deposit import KIDNEY_PARTS, deposited, dose_errors, is_renal, masses
 from twin.drawn import completed, cycle_draws, describing, drift_of
 from twin.patient import DoseReport, PatientTwin
 
-KIDNEY_PARTS = (*CORTEX, *MEDULLA)
 REPORTED = (*KIDNEYS, "kidneys", *KIDNEY_PARTS, "liver", "spleen", "parotid", "submandibular", "sublingual", "lacrimal",
             "adrenals", "pituitary", "red_marrow")  # fmt: skip
 """Organs in every report, where the model and the ligand have them; named tumours follow."""
 CHUNK = 51
 """Draws solved at once: a working set that stays in the processor's cache."""
 DRIFT_SEED = 20_001
-
-
-def constants() -> dict[str, float]:
-    return {row["quantity"]: float(row["value"]) for row in load_table("twin", "forecast.csv")}
+"""Of the change between cycles; each cycle has its own key below it."""
 
 
 class States(NamedTuple):
@@ -60,10 +51,12 @@ def states(course: Course, names, offsets, ask_min) -> States:
     at = np.array([int(np.argmin(np.abs(seg.end_min - minute))) for minute in ask_min])
     scaling = Scaling.of(names, course.kinetics.organs)
     padded = np.concatenate([offsets, np.zeros((-len(offsets) % CHUNK, offsets.shape[1]))])
-    parts = []
-    for chunk in padded.reshape(-1, CHUNK, offsets.shape[1]):
+
+    def solved(chunk) -> States:
         kin = scaling.apply(_copies(course.kinetics, CHUNK), jnp.asarray(chunk.T))
-        parts.append(_read(solve(kin, seg, rtol=PLANNING_RTOL), at))
+        return _read(solve(kin, seg, rtol=PLANNING_RTOL), at)
+
+    parts = in_threads(solved, padded.reshape(-1, CHUNK, offsets.shape[1]))
     return States(*(np.concatenate(x, axis=-1)[..., : len(offsets)] for x in zip(*parts, strict=True)))
 
 
@@ -93,39 +86,34 @@ def reported_regions(body: Body, twin: PatientTwin) -> tuple[str, ...]:
     return (*organs, *tumours)
 
 
-def dose_report(twin: PatientTwin, administrations, observed_cycles) -> DoseReport:
+def dose_report(twin: PatientTwin, administrations, observed_cycles, tissues: Tissues = STANDARD_TISSUES) -> DoseReport:
     """Doses of each therapy cycle among `administrations`, with the posterior's draws.
 
     A cycle that was measured has its own parameters (`calibration.sequential.backward`); cycles to come have those of
     the last one measured, with a drift.
     """
-    body = body_of(twin.study, administrations)
+    body = body_of(twin.study, administrations, tissues)
     twin, course = completed(twin, body), body.first
     cycles = tuple(sorted(a.cycle for a in course.administrations if a.cycle > 0))
     regions = reported_regions(body, twin)
     organ_tia, organ_kill, extrapolated = _integrals(twin, body, cycles, regions)
-    drift = _drift(twin, body, cycles, regions, organ_tia.shape[-1])
-    dose, weighted, bed, region_tia, mass = _doses(
-        twin, body, regions, organ_tia, organ_kill, drift, course.nuclide.name
-    )
+    drift = drift_factors(twin, body, cycles, regions, organ_tia.shape[-1])
+    mass = masses(regions, body)
+    found = deposited(twin, body, regions, mass, organ_tia, organ_kill, drift)
+    found = found.off_by(dose_errors(twin, body, regions, found.coefficient_sd).log)
     return DoseReport(
         regions=regions,
         cycles=cycles,
         administered_MBq=np.array([course.administration(c).activity_MBq for c in cycles]),
         kind=tuple("assimilated" if c in observed_cycles else "forecast" for c in cycles),
-        dose_Gy=dose[:-1],
-        bed_Gy=bed[:-1],
-        weighted_Gy=weighted[:-1],
-        tia_MBq_h=region_tia[:-1],
+        dose_Gy=found.dose_Gy[:-1],
+        bed_Gy=found.bed_Gy[:-1],
+        weighted_Gy=found.weighted_Gy[:-1],
+        tia_MBq_h=found.tia_MBq_h[:-1],
         mass_g=mass,
         extrapolated_fraction=np.clip(extrapolated, 0.0, 1.0),
         truth_Gy=twin.study.truth_Gy,
-        warnings=(
-            *_other_tables(twin),
-            *daughter_warnings(course.nuclide.name),
-            *_unsegmented(twin, regions, body),
-            *_divided(regions),
-        ),
+        warnings=report_warnings(twin, regions, body),
     )
 
 
@@ -169,15 +157,11 @@ def _of_cycles(twin: PatientTwin, body: Body, cycles, mine, regions, offsets):
         yield whole, kill[:, at(end[c])] - kill[:, at(start[c])], fraction
 
 
-def _renal(region: str) -> bool:
-    return region == "kidneys" or kind_of(region) == "kidneys"
-
-
 def _last_h(twin: PatientTwin, cycle: int, region: str) -> float:
     """Hour of the last measurement that shows the region in a cycle; 0 where there is none."""
     obs = twin.study.observations
     sides = [side for side in ("left", "right") if region.endswith(f"_{side}")] or ["left", "right"]
-    whole = {"kidneys", *(f"kidney_{side}" for side in sides)} if _renal(region) else set()
+    whole = {"kidneys", *(f"kidney_{side}" for side in sides)} if is_renal(region) else set()
     related = {region, *(f"{region}_{side}" for side in sides)} | whole
     times = [t for t, r, c in zip(obs.time_h, obs.region, obs.cycle, strict=True) if c == cycle and r in related]
     return max(times, default=0.0)
@@ -188,19 +172,17 @@ def tia_MBq_h(found: States, course: Course) -> np.ndarray:
     return found.integral * course.nuclide.activity_MBq_per_nmol / 60
 
 
-def _drift(twin: PatientTwin, body: Body, cycles, regions, draws: int) -> np.ndarray:
+def drift_factors(twin: PatientTwin, body: Body, cycles, regions, draws: int) -> np.ndarray:
     """Factor [draw, cycle, region] of the change in uptake away from the measured cycles, a random walk.
 
-    Kidneys drift together.
+    Kidneys drift together. A cycle's step depends on its number alone, so that plans of different lengths share it;
+    the last of `draws` stays where it is.
     """
     measured = {*(c for c, _ in twin.earlier), twin.cycle}
-    rng, change = np.random.default_rng(DRIFT_SEED), drift_of(twin)
+    change = drift_of(twin)
     organ = lambda r: parts(r, body.organs)[0]
     sd = np.array([np.sqrt(change((f"receptor_density/{organ(r)}",), 1)[0, 0]) for r in regions])
-    step = rng.standard_normal((draws, len(cycles), len(regions))) * sd
-    kidneys = [k for k, r in enumerate(regions) if _renal(r)]
-    step[..., kidneys] = step[..., kidneys[:1]]
-    step[-1] = 0.0
+    step = np.stack([_step(c, draws, regions) for c in cycles], axis=1) * sd
     walk = np.zeros_like(step)
     first = next((j for j, c in enumerate(cycles) if c in measured), 0)
     for j in range(first, len(cycles)):
@@ -210,70 +192,23 @@ def _drift(twin: PatientTwin, body: Body, cycles, regions, draws: int) -> np.nda
     return np.exp(walk)
 
 
-def _doses(twin, body: Body, regions, organ_tia, organ_kill, drift, nuclide: str):
-    """Dose, weighted dose, BED and TIA [draw, cycle, region], with mass and S errors once a region, and masses."""
-    rng = np.random.default_rng(DRIFT_SEED + 1)
-    shape = drift.shape
-    dose, weighted, bed, tia = (np.empty(shape) for _ in range(4))
-    mass = np.array([mass_g(r, body) for r in regions])
-    made = coefficients(body, twin.study.covariates.sex, nuclide, regions, mass, organ_tia, drift)
-    kidney_noise = rng.standard_normal(shape[0])
-    for k, region in enumerate(regions):
-        weights = pool_weights(region, body.organs, frozenset())
-        s, total = made[k], made[k].total_Gy_per_MBq_h
-        noise_draw = kidney_noise if _renal(region) else rng.standard_normal(shape[0])
-        part = _part_log_sd(region, twin.study.ligand)
-        contour = _contour_error(twin, region, body)
-        mass_sd = 0.0 if contour.any() else _mass_log_sd(region, body)
-        error = np.exp(contour + noise_draw * np.hypot(np.hypot(mass_sd, part), s.relative_sd))
-        error[-1] = 1.0
-        tia[..., k] = np.einsum("p,pcd->dc", weights, organ_tia) * drift[..., k]
-        dose[..., k] = total * tia[..., k] * error[:, None]
-        if region == "red_marrow":
-            dose[..., k] += marrow_photons(nuclide) * np.sum(organ_tia, axis=0).T
-        quadratic = _quadratic(region, body, organ_kill) * (total * s.low_let * error[:, None] * drift[..., k]) ** 2
-        weighted[..., k] = dose[..., k] * (s.low_let + (1 - s.low_let) * constants()["alpha_rbe"])
-        bed[..., k] = weighted[..., k] + 2 * quadratic / tissue(region).alpha_beta_Gy
-    return dose, weighted, bed, tia, mass
+def _step(cycle: int, draws: int, regions) -> np.ndarray:
+    """Standard normals [draw, region] of one cycle, the same for all kidneys; 0 in the last draw."""
+    step = np.random.default_rng([DRIFT_SEED, cycle]).standard_normal((draws, len(regions)))
+    kidneys = [k for k, r in enumerate(regions) if is_renal(r)]
+    step[:, kidneys] = step[:, kidneys[:1]]
+    step[-1] = 0.0
+    return step
 
 
-def _quadratic(region: str, body: Body, organ_kill) -> np.ndarray:
-    """Kill integral [draw, cycle] of a region; of several organs together that of the sum, taken as in proportion."""
-    inside = [np.sqrt(np.maximum(organ_kill[body.organs.index(o)], 0.0)) for o in parts(region, body.organs)]
-    return (np.sum(inside, axis=0) ** 2).T
-
-
-def marrow_photons(nuclide: str) -> float:
-    return constants()["marrow_photon"] * radionuclide(nuclide).photon_MeV
-
-
-def mass_g(region: str, body: Body) -> float:
-    volume_mL = sum(1000 * body.physiology.volume_L[body.organs.index(o)] for o in parts(region, body.organs))
-    return volume_mL * density_g_per_mL(region)
-
-
-def _is_segmented(region: str, body: Body) -> bool:
-    return all(o in body.physiology.segmented for o in parts(region, body.organs))
-
-
-def _mass_log_sd(region: str, body: Body) -> float:
-    return noise.volume_log_sd(region, _is_segmented(region, body))
-
-
-def _contour_error(twin: PatientTwin, region: str, body: Body) -> np.ndarray:
-    """Log error [draw + 1] of the dose by a segmented region's contour: too large a contour, too small a dose.
-
-    Drawn with the error of the activity measured in it (`noise.shared_errors`); an organ of several measured parts
-    has the mean of theirs; zeros where no volume was measured.
-    """
-    sides = [twin.posterior.error(f"volume/{name}") for name in _contours(region, body)]
-    known = [draws for draws in sides if draws is not None]
-    drawn = np.mean(known, axis=0) if known and _is_segmented(region, body) else np.zeros(len(twin.posterior.draws))
-    return np.append(drawn, 0.0)
-
-
-def _contours(region: str, body: Body) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((region, *parts(region, body.organs), f"{region}_left", f"{region}_right")))
+def report_warnings(twin: PatientTwin, regions, body: Body) -> tuple[str, ...]:
+    """What the reader of doses must know."""
+    return (
+        *_other_tables(twin),
+        *daughter_warnings(twin.study.nuclide),
+        *_unsegmented(twin, regions, body),
+        *_divided(regions),
+    )
 
 
 def _other_tables(twin: PatientTwin) -> tuple[str, ...]:
@@ -290,14 +225,6 @@ def _divided(regions) -> tuple[str, ...]:
         "ligand's table says: a scan of whole kidneys does not tell them apart"
     )
     return (text,) if any(r in KIDNEY_PARTS for r in regions) else ()
-
-
-def _part_log_sd(region: str, drug: str) -> float:
-    """Doubt about the medulla's share of a kidney's sites, as log sd of a part's dose; of other regions 0."""
-    if region not in KIDNEY_PARTS:
-        return 0.0
-    share = ligand(drug).rows["medulla_share", "kidneys"]
-    return share.log_sd * (1.0 if region in MEDULLA else share.value / (1 - share.value))
 
 
 def _unsegmented(twin: PatientTwin, regions, body: Body) -> tuple[str, ...]:

@@ -157,7 +157,8 @@ def _administration(entry: AdministrationFile, ligand: str, nuclide: str):
     if infusion is None:
         infusion = usual_infusion_h(ligand, nuclide)
         said.append(f"{where}: infusion time unknown, {infusion:g} h assumed (usual for {nuclide}-{ligand})")
-    return Administration(entry.cycle, entry.time_h, entry.activity_MBq, amount, infusion, ligand, nuclide), said
+    cold = entry.cold_nmol, entry.cold_lead_h
+    return Administration(entry.cycle, entry.time_h, entry.activity_MBq, amount, infusion, ligand, nuclide, *cold), said
 
 
 def covariates_of(file: PatientFile) -> tuple[Covariates, tuple[str, ...]]:

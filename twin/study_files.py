@@ -73,6 +73,8 @@ class AdministrationFile(BaseModel):
     activity_MBq: quantity("MBq") = Field(None, gt=0)
     amount_nmol: quantity("nmol") = Field(None, gt=0)
     infusion_h: quantity("h") = Field(None, ge=0)
+    cold_nmol: quantity("nmol") = Field(0.0, ge=0)
+    cold_lead_h: quantity("h") = Field(0.0, ge=0)
     tracer: str | None = None
     start: NaiveDatetime | None = None
 

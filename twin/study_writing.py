@@ -36,7 +36,8 @@ def _toml(study: Study) -> str:
     lines += _model(study)
     for a in study.administrations:
         lines += ["", "[[administrations]]", f"cycle = {a.cycle}", f'tracer = "{a.nuclide}-{a.ligand}"']
-        numbers = ("time_h", "activity_MBq", "amount_nmol", "infusion_h")
+        numbers = ["time_h", "activity_MBq", "amount_nmol", "infusion_h"]
+        numbers += ["cold_nmol", "cold_lead_h"] if a.cold_nmol > 0 else []
         lines += [f"{name} = {_value(getattr(a, name))}" for name in numbers]
     return "\n".join(lines) + "\n"
 

@@ -25,7 +25,7 @@ from calibration.budget_factors import DoseFactor
 from calibration.sobol import GroupIndices
 from tests.synthetic import empty_study, with_scans
 from twin.body import body_of
-from twin.forecast import mass_g
+from twin.deposit import mass_g
 from twin.plots import BLACK, BLUE, GREY, STYLE, readable
 from twin.verbs import calibrate
 

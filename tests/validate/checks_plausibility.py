@@ -23,7 +23,8 @@ from pbpk.state import LEDGER
 from tests.validate import check
 from tests.validate.plausibility_bands import BANDS, Band
 from twin.body import Body, body_of
-from twin.forecast import States, marrow_photons, mass_g, states, tia_MBq_h
+from twin.deposit import marrow_photons, mass_g
+from twin.forecast import States, states, tia_MBq_h
 from twin.patient import Study
 
 PATIENTS, SEED = 200, 20_617

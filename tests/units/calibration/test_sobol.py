@@ -22,7 +22,7 @@ from calibration.sobol import Inputs, group_indices
 from dose.errors import InputError
 from tests.synthetic import empty_study, with_scans
 from twin.body import body_of
-from twin.forecast import mass_g
+from twin.deposit import mass_g
 from twin.verbs import calibrate, predict
 
 REGIONS = ("kidneys", "tumour_1")

@@ -14,7 +14,8 @@ from pbpk.administration import Administration
 from pbpk.anatomy import CORTEX, MEDULLA, STANDARD, Anatomy
 from pbpk.parameters import Covariates
 from twin.body import body_of, tables
-from twin.forecast import _part_log_sd, dose_report
+from twin.deposit import _part_log_sd
+from twin.forecast import dose_report
 from twin.patient import PatientTwin, Study
 
 DIVIDED = Anatomy(kidney_parts=True, small_glands=True)
