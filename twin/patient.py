@@ -107,11 +107,75 @@ class DoseReport:
 
 
 @dataclass(frozen=True)
+class Price:
+    """What one more unit of a bound is worth: change of the objective per Gy, per GBq, per nmol or per day."""
+
+    bound: str
+    value: float
+    per: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a schedule does: its objective (None where that needs none), activity, tumour dose (Gy, [draw]), kidney BED
+    (Gy, [draw]) and the chance of passing each limit."""
+
+    name: str
+    objective: float
+    activity_MBq: float
+    cycles: int
+    tumour_dose_Gy: np.ndarray
+    kidney_bed_Gy: np.ndarray
+    exceeded: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What knowing the patient exactly would allow: per draw, the plan's activities scaled to that draw's own limits.
+
+    `activity_MBq` in all to come and `tumour_dose_Gy` of the course, [draw]; `worth_MBq` and `worth_Gy` are the means
+    less the plan's own.
+    """
+
+    activity_MBq: np.ndarray
+    tumour_dose_Gy: np.ndarray
+    worth_MBq: float
+    worth_Gy: float
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Limits that no schedule meets together: words for each, and by how much the least violating schedule passes it.
+
+    `members` are the names of an irreducible set: without any one of them the others can be met.
+    """
+
+    members: tuple[str, ...]
+    words: tuple[str, ...]
+    excess: dict[str, float]
+
+    def __str__(self) -> str:
+        return "limits conflict: " + "; ".join(self.words)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A schedule with its forecast and, per cycle, the constraint that stopped it growing."""
+    """A schedule with its forecast and, per cycle, the constraint that stopped it growing.
+
+    `objective` is the word of what was maximised and `value` what it came to; `prices` what each active bound costs;
+    `schedules` compares with the label and with the other numbers of cycles and amounts of cold ligand that were tried,
+    the plan first; `conflict` is set where no schedule meets the limits (then no cycle is planned).
+    """
 
     administrations: tuple[Administration, ...]
     active_constraint: tuple[str, ...]
     forecast: DoseReport
     probability_exceeded: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    objective: str = ""
+    value: float = float("nan")
+    prices: tuple[Price, ...] = ()
+    schedules: tuple[Comparison, ...] = ()
+    knowledge: Knowledge | None = None
+    conflict: Conflict | None = None
+    limits: tuple = ()

@@ -96,6 +96,7 @@ def joined(first: DoseReport, second: DoseReport) -> DoseReport:
         name: np.concatenate([getattr(first, name), getattr(second, name)[:, new]], axis=1)
         for name in ("dose_Gy", "bed_Gy", "tia_MBq_h")
     }
+    stacked["weighted_Gy"] = np.concatenate([first.linear_bed_Gy, second.linear_bed_Gy[:, new]], axis=1)
     rows = {
         name: np.concatenate([getattr(first, name), np.asarray(getattr(second, name))[new]])
         for name in ("administered_MBq", "extrapolated_fraction")

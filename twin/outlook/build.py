@@ -149,9 +149,7 @@ def _surfaces(twin, body: Body, regions, found: Solved, made, error, amount: Axi
         activity=jnp.asarray(amount.fit(np.log(np.maximum(activity, SMALLEST)))),
         error=jnp.asarray((error.sd * error.normal)[:-1]),
         drift=jnp.asarray(np.log(drift)),
-        lesion_mL=jnp.asarray(
-            [1000 * sum(_volume_L(body, o) for o in parts(regions[k], body.organs)) for k in lesions]
-        ),
+        lesion_mL=jnp.asarray(volume_mL),
         alpha_per_Gy=jnp.asarray(parameter("tumour", "alpha").draws(draws, RESPONSE_SEED)),
         doubling_time_h=jnp.asarray(parameter("tumour", "doubling_time").draws(draws, RESPONSE_SEED)),
         lesions=lesions,

@@ -29,7 +29,7 @@ class Coming(NamedTuple):
 
 
 class Doses(NamedTuple):
-    """Of each cycle to come, [draw, cycle, region]; `size` [draw, cycle + 1, lesion] is relative to the first's start."""
+    """Of each cycle to come, [draw, cycle, region]; `size` [draw, cycle + 1, lesion] relative to the first's start."""
 
     dose_Gy: Float[Array, "draw cycle region"]
     weighted_Gy: Float[Array, "draw cycle region"]
