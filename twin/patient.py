@@ -117,14 +117,15 @@ class Price:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a schedule does: its objective (None where that needs none), activity, tumour dose (Gy, [draw]), kidney BED
-    (Gy, [draw]) and the chance of passing each limit."""
+    """What a schedule does: its objective, activity in all, tumour dose and BED (by mass) and kidney BED (Gy, [draw]),
+    and the chance of passing each limit."""
 
     name: str
     objective: float
     activity_MBq: float
     cycles: int
     tumour_dose_Gy: np.ndarray
+    tumour_bed_Gy: np.ndarray
     kidney_bed_Gy: np.ndarray
     exceeded: dict[str, float]
 

@@ -10,10 +10,11 @@ import numpy as np
 from calibration.forward import pool_weights
 from dose.errors import InputError, describe
 from dose.regions import is_tumour
-from dose.tissues import parameter
+from dose.tissues import Parameter
 from pbpk.administration import Administration
 from pbpk.anatomy import parts
 from pbpk.parameters import ligand
+from pbpk.volume import published
 from twin.body import STANDARD_TISSUES, Body, Tissues, body_of
 from twin.deposit import Deposited, deposited, dose_errors, is_renal, masses
 from twin.drawn import completed, cycle_draws, drift_of
@@ -53,7 +54,7 @@ def outlook_of(
         InputError: amounts that are not 0 < low <= high, or the twin's tracer was not meant for therapy.
     """
     study = twin.study
-    given = tuple(a for a in study.administrations if a.cycle > 0 and a.ligand == study.ligand)
+    given = therapy_of(twin)
     example = _example(twin, given, cold_nmol, cold_lead_h)
     body = body_of(study, (*given, example), tissues)
     twin = completed(twin, body)
@@ -84,6 +85,17 @@ def outlook_of(
         interpolation_error=_checked(twin, body, regions, surfaces, ask, draws[:CHECK_DRAWS], error),
         warnings=report_warnings(twin, regions, body),
     )
+
+
+def therapy_of(twin: PatientTwin) -> tuple[Administration, ...]:
+    """Therapy cycles given so far."""
+    study = twin.study
+    return tuple(a for a in study.administrations if a.cycle > 0 and a.ligand == study.ligand)
+
+
+def usual_amount_nmol(twin: PatientTwin) -> float:
+    """Ligand of a coming cycle unless told otherwise: as last given, or as the ligand's table has it."""
+    return _example(twin, therapy_of(twin), 0.0, 0.0).amount_nmol
 
 
 def _example(twin: PatientTwin, given, cold_nmol: float, cold_lead_h: float) -> Administration:
@@ -150,10 +162,16 @@ def _surfaces(twin, body: Body, regions, found: Solved, made, error, amount: Axi
         error=jnp.asarray((error.sd * error.normal)[:-1]),
         drift=jnp.asarray(np.log(drift)),
         lesion_mL=jnp.asarray(volume_mL),
-        alpha_per_Gy=jnp.asarray(parameter("tumour", "alpha").draws(draws, RESPONSE_SEED)),
-        doubling_time_h=jnp.asarray(parameter("tumour", "doubling_time").draws(draws, RESPONSE_SEED)),
+        alpha_per_Gy=jnp.asarray(_outcome("alpha", draws)),
+        doubling_time_h=jnp.asarray(24 * _outcome("doubling_time", draws)),
         lesions=lesions,
     )
+
+
+def _outcome(name: str, draws: int) -> np.ndarray:
+    """Draws of a parameter of pbpk/data/outcomes.csv over its range."""
+    value, low, high = (published(name, column) for column in ("value", "low", "high"))
+    return Parameter(name, value, low, high, "", "", "").draws(draws, RESPONSE_SEED)
 
 
 def _volume_L(body: Body, organ: str) -> float:

@@ -1,8 +1,24 @@
-"""Planning the coming cycles: objectives, limits with probability, prices, and what knowledge is worth."""
+"""Planning the coming cycles: objectives, limits with probability, prices, fronts, and what knowledge is worth."""
 
 from twin.constraints import default_limits
 from twin.planning.choices import Choices, PlateletRule
+from twin.planning.front import Front, FrontPoint, front
+from twin.planning.radiobiology import Variant, radiobiology
 from twin.planning.search import plan
 from twin.planning.setting import OBJECTIVES
+from twin.planning.worth import ScanWorth, scan_worth
 
-__all__ = ["OBJECTIVES", "Choices", "PlateletRule", "default_limits", "plan"]
+__all__ = [
+    "OBJECTIVES",
+    "Choices",
+    "Front",
+    "FrontPoint",
+    "PlateletRule",
+    "ScanWorth",
+    "Variant",
+    "default_limits",
+    "front",
+    "plan",
+    "radiobiology",
+    "scan_worth",
+]

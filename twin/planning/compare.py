@@ -56,6 +56,7 @@ def compared(name: str, outlook: Outlook, problem: Problem, v: Variables, coming
         activity_MBq=given + float(np.sum(v.activity_MBq[:coming_cycles])),
         cycles=len(outlook.given_administrations) + coming_cycles,
         tumour_dose_Gy=np.asarray(effect.tumour_dose_Gy),
+        tumour_bed_Gy=np.asarray(effect.tumour_bed_Gy),
         kidney_bed_Gy=np.asarray(effect.kidney_bed_Gy),
         exceeded=exceeded_by(problem, v, limits),
     )

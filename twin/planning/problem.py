@@ -181,6 +181,8 @@ def _objective(problem: Problem, v: Variables, effect: Effects):
     match problem.objective:
         case "mean_tumour_dose":
             return jnp.mean(effect.tumour_dose_Gy)
+        case "mean_tumour_bed":
+            return jnp.mean(effect.tumour_bed_Gy)
         case "worst_lesion_eubed":
             return jnp.mean(effect.worst_eubed_Gy)
         case "lesion_control":

@@ -20,6 +20,7 @@ from twin.schedules import label_schedule
 
 OBJECTIVES = {
     "mean_tumour_dose": "mean absorbed dose of all tumours, by mass (Gy)",
+    "mean_tumour_bed": "mean BED of all tumours, by mass (Gy)",
     "worst_lesion_eubed": "equivalent uniform BED of the lesion that gets least (Gy)",
     "lesion_control": "probability that every named lesion gets the target dose",
     "tumour_volume": "fall of the logarithm of all tumours' volume",
