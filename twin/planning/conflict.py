@@ -14,31 +14,25 @@ TOLERANCE = 1e-4
 """Relative violation below which a set of limits counts as met."""
 
 
-def least_violation(problem: Problem, space: Space, rows: np.ndarray) -> tuple[float, Solution]:
+def least_violation(problem: Problem, space: Space, rows: np.ndarray, begin: np.ndarray) -> tuple[float, Solution]:
     """The smallest largest relative violation of some of the slack rows, and where: minimise t, slack + t >= 0."""
-    point, best = Point(problem, space), None
-    for start in (starts(problem, space)[0], np.full(space.size, 0.1)):
-        worst = max(-float(np.min(point.at(start)[0][1][rows])), 0.0)
-        answer = minimize(
-            lambda z: z[-1],
-            np.append(start, worst),
-            jac=lambda z: np.eye(len(z))[-1],
-            bounds=[(0.0, 1.0)] * space.size + [(0.0, None)],
-            constraints={
-                "type": "ineq",
-                "fun": lambda z: point.at(z[:-1])[0][1][rows] + z[-1],
-                "jac": lambda z: np.column_stack([point.at(z[:-1])[1][1][rows], np.ones(int(rows.sum()))]),
-            },
-            method="SLSQP",
-            options={"maxiter": MOST_STEPS, "ftol": FTOL},
-        )
-        x = np.clip(np.nan_to_num(answer.x[:-1]), 0.0, 1.0)
-        found = solution(problem, space, x)
-        violation = max(-float(np.min(found.slack[rows])), 0.0)
-        if best is None or violation < best[0]:
-            best = violation, found
-    assert best is not None
-    return best
+    point = Point(problem, space)
+    worst = max(-float(np.min(point.at(begin)[0][1][rows])), 0.0)
+    answer = minimize(
+        lambda z: z[-1],
+        np.append(begin, worst),
+        jac=lambda z: np.eye(len(z))[-1],
+        bounds=[(0.0, 1.0)] * space.size + [(0.0, None)],
+        constraints={
+            "type": "ineq",
+            "fun": lambda z: point.at(z[:-1])[0][1][rows] + z[-1],
+            "jac": lambda z: np.column_stack([point.at(z[:-1])[1][1][rows], np.ones(int(rows.sum()))]),
+        },
+        method="SLSQP",
+        options={"maxiter": MOST_STEPS, "ftol": FTOL},
+    )
+    both = [solution(problem, space, np.clip(np.nan_to_num(x), 0.0, 1.0)) for x in (begin, answer.x[:-1])]
+    return min(((max(-float(np.min(s.slack[rows])), 0.0), s) for s in both), key=lambda pair: pair[0])
 
 
 def conflict_of(problem: Problem, space: Space, limits: tuple[Limit, ...], tail: float) -> Conflict | None:
@@ -46,15 +40,16 @@ def conflict_of(problem: Problem, space: Space, limits: tuple[Limit, ...], tail:
     names = names_of_rows(problem, space, limits)
     every = tuple(dict.fromkeys(names))
     within = lambda kept: np.array([n in kept for n in names], bool)
-    violation, least = least_violation(problem, space, within(every))
+    begins = (starts(problem, space)[0], np.full(space.size, 0.1))
+    violation, least = min((least_violation(problem, space, within(every), x) for x in begins), key=lambda v: v[0])
     if violation <= TOLERANCE:
         return None
     members = every
     for name in every:
         fewer = tuple(n for n in members if n != name)
-        if fewer and least_violation(problem, space, within(fewer))[0] > TOLERANCE:
+        if fewer and least_violation(problem, space, within(fewer), least.x)[0] > TOLERANCE:
             members = fewer
-    _, least = least_violation(problem, space, within(members))
+    _, least = least_violation(problem, space, within(members), least.x)
     excess = {n: max(-float(least.slack[np.array([m == n for m in names])].min()), 0.0) for n in members}
     by_name = {lim.name: lim for lim in limits}
     return Conflict(members, tuple(_words(n, by_name.get(n), excess[n], tail) for n in members), excess)

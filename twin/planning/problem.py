@@ -1,6 +1,6 @@
 """The planning problem as arrays: what every draw gets, tails of it, the objective, and one compiled evaluation.
 
-Limits are judged over composite draws: each posterior draw with REPLICATES draws of the errors that are independent of
+Limits are judged over composite draws: each posterior draw with several draws of the errors that are independent of
 it (mass, S value, drift of uptake), so that a 5 % tail rests on thousands of numbers where 200 draws were solved.
 Objectives that are means leave these errors out: a lognormal drift would make later cycles look richer.
 """
@@ -24,7 +24,8 @@ from twin.outlook import MOST_CYCLES, Coming, Outlook, doses
 from twin.outlook.surface import Surfaces
 from twin.planning.effects import Effects, effects
 
-REPLICATES = 16
+COMPOSITE = 3200
+"""Composite draws aimed at: a 5 % tail then holds 160 of them."""
 WINDOW = 0.01
 """A quantile is the mean of the composite draws within this of its rank, so that its slope rests on some tens."""
 SEED = 20_005
@@ -94,8 +95,9 @@ def named_lesions(outlook: Outlook) -> tuple[int, ...]:
     return named or outlook.surfaces.lesions
 
 
-def independent_errors(outlook: Outlook, used: tuple[int, ...], replicates: int = REPLICATES, seed: int = SEED):
+def independent_errors(outlook: Outlook, used: tuple[int, ...], seed: int = 0):
     """Factors [replicate, draw, 1 + cycle, used region] of fresh errors, a scrambled Sobol sequence; kidneys share."""
+    replicates = max(int(np.ceil(COMPOSITE / outlook.draws)), 1)
     count = replicates * outlook.draws
     groups = list(dict.fromkeys(min(outlook.kidneys) if k in outlook.kidneys else k for k in used))
     width = (1 + MOST_CYCLES) * len(groups)
