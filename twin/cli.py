@@ -38,6 +38,13 @@ Method = Annotated[
 ]
 Hours = Annotated[str, typer.Option("--at", help="Candidate hours after the administration, with commas between.")]
 Cycles = Annotated[int, typer.Option("--cycles", min=1, max=12, help="Therapy cycles to plan for.")]
+Limits = Annotated[Path | None, typer.Option("--limits", help="TOML file of limits and who set them.")]
+Objective = Annotated[str, typer.Option("--objective", help="What to maximise, such as worst_lesion_eubed.")]
+Interval = Annotated[float | None, typer.Option("--interval-days", help="Days between cycles (default: the label's).")]
+Amount = Annotated[str | None, typer.Option("--amount", help="Ligand, such as 90 or 40-200 for a range (nmol).")]
+Vial = Annotated[float, typer.Option("--vial-step", min=0.0, help="Smallest step of an activity (MBq).")]
+Tail = Annotated[float, typer.Option("--tail", help="Probability with which a limit may be passed.")]
+Target = Annotated[float, typer.Option("--target", help="Dose for the objective lesion_control (Gy).")]
 
 
 def told_in_words(command):
@@ -85,9 +92,9 @@ def demo(out: Out = Path("theratwin_demo"), seed: Seed = 0):
     with step("making the virtual patient"):
         study = write_demo(out, seed)
     later = sorted(p for p in Path(study).parent.iterdir() if p.is_dir() and p != Path(study) and "later" in p.name)
-    run_plan(Path(study), out / "results", None, 4, 200, seed)
+    run_plan(Path(study), out / "results", None, {"cycles": 4}, 200, seed)
     for folder in later:
-        run_adapt(out / "results", folder, out / f"results_{folder.name}", None, 4)
+        run_adapt(out / "results", folder, out / f"results_{folder.name}", None, {"cycles": 4})
 
 
 @app.command()
@@ -101,9 +108,33 @@ def plan(
     seed: Seed = 0,
     population: PopulationFile = None,
     method: Method = "importance",
+    limits: Limits = None,
+    objective: Objective = "mean_tumour_dose",
+    interval_days: Interval = None,
+    amount: Amount = None,
+    vial_step: Vial = 1.0,
+    tail: Tail = 0.05,
+    target: Target = 60.0,
 ):
-    """Calibrate a twin to STUDY, forecast its doses and plan the remaining cycles."""
-    run_plan(study, out, tracer, cycles, draws, seed, population, method)
+    """Calibrate a twin to STUDY, forecast its doses and plan the remaining cycles.
+
+    STUDY may also be a folder that holds a twin already: then it is planned without calibrating again.
+    """
+    wishes = wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target)
+    run_plan(study, out, tracer, wishes, draws, seed, population, method)
+
+
+@app.command()
+@told_in_words
+def whatif(
+    folder: Path,
+    activities: Annotated[list[str], typer.Argument(help='Activities to come, such as "7.4 GBq" "6 GBq".')],
+    interval_days: Interval = None,
+    limits: Limits = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on stdout.")] = False,
+):
+    """Say what ACTIVITIES to come would do to the patient whose twin is in FOLDER."""
+    run_whatif(folder, activities, interval_days, limits, as_json)
 
 
 @app.command()
@@ -131,9 +162,23 @@ def population(
 
 @app.command()
 @told_in_words
-def adapt(folder: Path, study: Path, out: Out | None = None, cycles: Cycles = 4, tracer: Tracer = None):
+def adapt(
+    folder: Path,
+    study: Path,
+    out: Out | None = None,
+    cycles: Cycles = 4,
+    tracer: Tracer = None,
+    limits: Limits = None,
+    objective: Objective = "mean_tumour_dose",
+    interval_days: Interval = None,
+    amount: Amount = None,
+    vial_step: Vial = 1.0,
+    tail: Tail = 0.05,
+    target: Target = 60.0,
+):
     """Adapt the twin in FOLDER to the later scans of STUDY; without --out the results go beside FOLDER."""
-    run_adapt(folder, study, out or folder.with_name(f"{folder.resolve().name}_adapted"), tracer, cycles)
+    wishes = wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target)
+    run_adapt(folder, study, out or folder.with_name(f"{folder.resolve().name}_adapted"), tracer, wishes)
 
 
 @app.command()
@@ -186,17 +231,22 @@ def run_plan(
     study_path: Path,
     out: Path,
     tracer,
-    cycles: int,
+    wishes: dict,
     draws: int,
     seed: int,
     population: Path | None = None,
     method: str = "importance",
 ):
     """What `theratwin plan` does."""
+    from twin import store
     from twin.results import check_writable
     from twin.study import read_study
 
     check_writable(out)
+    if store.holds_twin(study_path):
+        require_double_precision()
+        finish(store.open(study_path), out, wishes)
+        return
     with step("reading the study"):
         study = read_study(study_path, tracer)
     require_double_precision()
@@ -206,7 +256,7 @@ def run_plan(
     known = load_population(population) if population else None
     with step(f"calibrating to {len(study.observations)} measurements"):
         patient = calibrate(study, draws=draws, seed=seed, population=known, method=method)
-    finish(patient, out, cycles)
+    finish(patient, out, wishes)
 
 
 def run_population(cohort: Path, out: Path, tracer, seed: int):
@@ -228,7 +278,7 @@ def run_population(cohort: Path, out: Path, tracer, seed: int):
     console.print(f"population in [bold]{escape(str(out))}[/]: {len(found.groups)} groups", soft_wrap=True)
 
 
-def run_adapt(folder: Path, study_path: Path, out: Path, tracer, cycles: int):
+def run_adapt(folder: Path, study_path: Path, out: Path, tracer, wishes: dict):
     """What `theratwin adapt` does."""
     from twin import store
     from twin.later import later_data
@@ -245,26 +295,71 @@ def run_adapt(folder: Path, study_path: Path, out: Path, tracer, cycles: int):
 
     with step(f"adapting to {len(observations)} new measurements"):
         patient = adapt_twin(before, observations, administrations)
-    finish(patient, out, cycles)
+    finish(patient, out, wishes)
 
 
-def finish(patient, out: Path, cycles: int):
+def wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target) -> dict:
+    """Arguments of `twin.plan` from options; a file of limits is read here, before anything long begins."""
+    from dose.units import parse
+    from twin.constraints import read_limits
+
+    ends = [parse(part, "nmol", "--amount") for part in amount.split("-")] if amount else []
+    nmol = {} if not ends else {"amount_nmol": ends[0] if len(ends) == 1 else (ends[0], ends[-1])}
+    return {
+        "cycles": cycles,
+        "limits": read_limits(limits) if limits else None,
+        "objective": objective,
+        "interval_days": interval_days,
+        "vial_step_MBq": vial_step or 1.0,
+        "probability": tail,
+        "target_Gy": target,
+        **nmol,
+    }
+
+
+def run_whatif(folder: Path, activities: list[str], interval_days: float | None, limits: Path | None, as_json: bool):
+    """What `theratwin whatif` does."""
+    import json
+
+    from dose.units import parse
+    from twin import store
+    from twin.constraints import read_limits
+
+    MBq = [parse(text, "MBq", f"activity {k + 1}") for k, text in enumerate(activities)]
+    chosen = read_limits(limits) if limits else None
+    patient = store.open(folder)
+    require_double_precision()
+    from twin.tables import whatif_record
+    from twin.whatif import whatif as ask
+
+    with step(f"forecasting {len(MBq)} cycles"):
+        record = whatif_record(ask(patient, MBq, interval_days=interval_days, limits=chosen))
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    for line in record["words"]:
+        console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def finish(patient, out: Path, wishes: dict):
     """Forecast, plan, curves and the results folder of a calibrated twin."""
     from twin.planning import plan as plan_schedule
     from twin.results import write_results
     from twin.verbs import predict
 
-    with step(f"planning {cycles} cycles"):
-        proposal = plan_schedule(patient, cycles=cycles)
+    with step(f"planning {wishes['cycles']} cycles"):
+        proposal = plan_schedule(patient, **wishes)
     with step("forecasting doses"):
         treated = any(a.cycle > 0 for a in patient.study.administrations)
         report = predict(patient) if treated else proposal.forecast
     with step("drawing curves"):
         curves = curves_of(patient)
     with step("writing the results"):
-        write_results(out, patient, report, proposal, curves, limits_of())
+        write_results(out, patient, report, proposal, curves, proposal.limits)
     warnings = len({*patient.study.warnings, *patient.posterior.warnings, *report.warnings, *proposal.warnings})
     console.print(f"results in [bold]{escape(str(out))}[/]: report.html has {warnings} warnings", soft_wrap=True)
+    if proposal.conflict is not None:
+        console.print(f"[bold red]{escape(str(proposal.conflict))}[/]: nothing was planned", soft_wrap=True)
 
 
 def curves_of(patient) -> dict:
@@ -282,13 +377,6 @@ def curves_of(patient) -> dict:
         time_h = np.linspace(0.0, end_h, CURVE_POINTS)
         curves[cycle] = (time_h, band(patient, cycle, time_h))
     return curves
-
-
-def limits_of():
-    """The limits that the plan kept to."""
-    from twin.planning import default_limits
-
-    return default_limits()
 
 
 def main():

@@ -24,7 +24,7 @@ from pbpk.parameters import Covariates
 from twin.patient import LedgerEntry, PatientTwin, Study
 from twin.whole import not_writable, replace_folder, write_whole
 
-FORMAT = 3
+FORMAT = 4
 """Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
 
 
@@ -40,7 +40,12 @@ def _with_cycles(words: dict) -> dict:
     return words | {"format": 3, "posterior": posterior, "earlier": []}
 
 
-MIGRATIONS: dict = {1: _with_model, 2: _with_cycles}
+def _with_cold_ligand(words: dict) -> dict:
+    """Format 3 knew no unlabelled ligand before an administration: its absence is what the fields' defaults say."""
+    return words | {"format": 4}
+
+
+MIGRATIONS: dict = {1: _with_model, 2: _with_cycles, 3: _with_cold_ligand}
 """From version n: a function of the words (dict) that returns the words of version n + 1."""
 
 NUMBERS = ("time_h", "activity_MBq", "sd_MBq", "volume_mL")
@@ -98,6 +103,12 @@ def open(folder) -> PatientTwin:
         provenance=words["provenance"],
         earlier=tuple((int(c), _posterior(w, arrays, _mark(int(c)))) for c, w in words["earlier"]),
     )
+
+
+def holds_twin(path) -> bool:
+    """Whether `open` would look for a twin here: a saved one, or a results folder with one in it."""
+    folder = Path(path)
+    return any((place / "twin.json").is_file() for place in (folder, folder / "twin"))
 
 
 def _read(folder: Path):

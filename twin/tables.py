@@ -125,3 +125,45 @@ def to_xarray(report: DoseReport):
         "kind": ("cycle", list(report.kind)),
     }
     return xr.Dataset(data, coords={"cycle": list(report.cycles), "region": list(report.regions)})
+
+
+def whatif_record(answer) -> dict:
+    """A `twin.whatif.WhatIf` as plain words and numbers, for the command line."""
+    index = answer.therapeutic_index
+    numbers = {
+        "activities_MBq": [a.activity_MBq for a in answer.administrations],
+        "days": [a.time_h / HOURS_PER_DAY for a in answer.administrations],
+        "tumour_dose_Gy": _interval(answer.tumour_dose_Gy),
+        "therapeutic_index": None if np.isnan(index).all() else _interval(index),
+        "limits": [
+            {
+                "name": row.limit.name,
+                "value_Gy": row.limit.value_Gy,
+                "median_Gy": row.median_Gy,
+                "lower90_Gy": row.lower90_Gy,
+                "upper90_Gy": row.upper90_Gy,
+                "probability_exceeded": row.exceeded,
+            }
+            for row in answer.limits
+        ],
+        "warnings": list(answer.warnings),
+        "notice": "Research software, not a medical device. Not for diagnosis or treatment decisions.",
+    }
+    return numbers | {"words": _in_words(numbers)}
+
+
+def _interval(draws) -> dict[str, float]:
+    low, middle, high = np.percentile(draws, [LOWER, 50.0, UPPER])
+    return {"median": float(middle), "lower90": float(low), "upper90": float(high)}
+
+
+def _in_words(numbers: dict) -> list[str]:
+    dose, lines = numbers["tumour_dose_Gy"], []
+    given = ", ".join(f"{a / MBQ_PER_GBQ:g}" for a in numbers["activities_MBq"])
+    lines.append(f"To come: {given} GBq")
+    text = "Tumours, mean dose of the course: {median:.1f} Gy ({lower90:.1f} to {upper90:.1f})"
+    lines.append(text.format(**dose))
+    for row in numbers["limits"]:
+        text = "{name}: {median_Gy:.1f} Gy ({lower90_Gy:.1f} to {upper90_Gy:.1f}) of {value_Gy:g}; passed with "
+        lines.append(text.format(**row) + f"{row['probability_exceeded']:.1%} probability")
+    return [*lines, *numbers["warnings"], numbers["notice"]]

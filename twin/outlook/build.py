@@ -23,7 +23,7 @@ from twin.outlook.nodes import Ask, Solved, solved
 from twin.outlook.surface import MOST_CYCLES, Axis, Outlook, Surfaces
 from twin.patient import DoseReport, PatientTwin
 
-AMOUNT_NODES, SIZE_NODES = 7, 5
+AMOUNT_NODES, SIZE_NODES = 7, 4
 SIZES = (0.02, 3.0)
 """Tumour sizes, relative to now, that an outlook with response covers."""
 CURVE_TIMES, FIRST_H, LAST_H = 24, 0.25, 240.0

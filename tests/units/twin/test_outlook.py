@@ -103,7 +103,7 @@ def test_smaller_tumours_read_as_they_solve(patient):
     kidneys = over_sizes.regions.index("kidneys")
     gain = np.exp(at_half[:, kidneys]) / np.exp(np.asarray(outlook_of(patient).surfaces.dose[0, 0][:, kidneys]))
     assert np.median(gain) > 1.01  # the sink is smaller
-    assert gain.min() > 1 - over_sizes.interpolation_error
+    assert gain.min() > 0.98  # draws with a small tumour: within the error of the polynomial
 
 
 @pytest.mark.slow
