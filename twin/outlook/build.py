@@ -80,7 +80,7 @@ def outlook_of(
         error_sd=error.sd,
         drift_sd=_drift_sd(twin, body, regions),
         kidneys=tuple(k for k, r in enumerate(regions) if is_renal(r)),
-        left=found.left.max(axis=(1, 2)),
+        left=np.percentile(found.left, 95, axis=2).max(axis=1),
         left_h=ask.left_h,
         interpolation_error=_checked(twin, body, regions, surfaces, ask, draws[:CHECK_DRAWS], error),
         warnings=report_warnings(twin, regions, body),

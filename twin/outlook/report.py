@@ -14,8 +14,9 @@ from twin.outlook.surface import MOST_CYCLES, Outlook
 from twin.patient import DoseReport
 from twin.tables import joined
 
-TOUCH = 5e-3
-"""Ligand left of one cycle, over the next one's, above which the surfaces no longer serve."""
+TOUCH = 1e-2
+"""Ligand left of one cycle, over the next one's, from which its absence in the surfaces is told: doses then err by as
+much (docs/planning.md)."""
 FOLLOW_UP_H = 42 * 24.0
 """What is followed after the last cycle."""
 
