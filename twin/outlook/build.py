@@ -102,7 +102,7 @@ def _example(twin: PatientTwin, given, cold_nmol: float, cold_lead_h: float) -> 
     """The next administration, as the last one was or as the ligand's table has it."""
     study, last = twin.study, max(given, key=lambda a: a.cycle, default=None)
     amount = last.amount_nmol if last else ligand(study.ligand).typical_amount_nmol("therapy")
-    start = last.time_h + 42 * 24 if last else max((a.time_h for a in study.administrations), default=0.0)
+    start = last.time_h + 42 * 24 if last else max([0.0, *(a.time_h for a in study.administrations)])
     base = Administration(
         last.cycle + 1 if last else 1, start, 1.0, amount, last.infusion_h if last else 0.0, study.ligand, study.nuclide
     )

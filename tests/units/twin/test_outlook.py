@@ -8,7 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from calibration.observations import Observations
 from dose.errors import InputError
+from pbpk.administration import Administration
 from tests import synthetic
 from twin.forecast import dose_report
 from twin.outlook import Coming, doses, outlook_of
@@ -182,6 +184,21 @@ def test_the_outlook_is_made_once(patient):
 def test_mistakes_are_told(patient, call, words):
     with pytest.raises(InputError, match=words):
         call(patient)
+
+
+def test_before_therapy_the_first_cycle_is_at_time_0_and_without_a_tumour_activity_counts():
+    pet = Administration(0, -48.0, 150.0, 3.0, 0.0, "PSMA-11", "68Ga")
+    one = np.ones(1)
+    seen = Observations(("kidneys",), one, 8 * one, 0.3 * one, np.nan * one, ("PET",), (0,))
+    study = replace(synthetic.empty_study(), volumes_mL={}, administrations=(pet,), observations=seen)
+    twin = calibrate(study, draws=51)
+    made = plan(twin, cycles=2)
+    assert made.objective == "activity"
+    assert [a.time_h for a in made.administrations] == [0.0, 1008.0]
+    answer = whatif(twin, [7400.0])
+    assert np.isnan(answer.therapeutic_index).all()
+    assert answer.outcomes is not None
+    assert answer.outcomes.volume_share is None
 
 
 def test_cycles_that_touch_are_told(patient):
