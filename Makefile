@@ -8,7 +8,7 @@ ONLY ?=
 TORCH_INDEX ?=
 FILTER = $(if $(ONLY),--only $(ONLY),)
 
-.PHONY: install demo test test-all lint validate bench lock
+.PHONY: install demo test test-all notebooks lint validate bench lock
 
 install: $(STAMP)
 
@@ -27,6 +27,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not gpu"
+
+notebooks: $(STAMP)
+	$(BIN)/python -m tests.notebooks.run
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -44,6 +44,9 @@ Interval = Annotated[float | None, typer.Option("--interval-days", help="Days be
 Amount = Annotated[str | None, typer.Option("--amount", help="Ligand, such as 90 or 40-200 for a range (nmol).")]
 Vial = Annotated[float, typer.Option("--vial-step", min=0.0, help="Smallest step of an activity (MBq).")]
 Tail = Annotated[float, typer.Option("--tail", help="Probability with which a limit may be passed.")]
+Record = Annotated[
+    Path | None, typer.Option("--record", help="TOML file of EANM fields that no image tells, for the report.")
+]
 Target = Annotated[float, typer.Option("--target", help="Dose for the objective lesion_control (Gy).")]
 
 
@@ -92,9 +95,10 @@ def demo(out: Out = Path("theratwin_demo"), seed: Seed = 0):
     with step("making the virtual patient"):
         study = write_demo(out, seed)
     later = sorted(p for p in Path(study).parent.iterdir() if p.is_dir() and p != Path(study) and "later" in p.name)
-    run_plan(Path(study), out / "results", None, {"cycles": 4}, 200, seed)
+    wishes = wishes_of(4, None, "mean_tumour_dose", None, None, 1.0, 0.05, 60.0)
+    run_plan(Path(study), out / "results", None, wishes, 200, seed)
     for folder in later:
-        run_adapt(out / "results", folder, out / f"results_{folder.name}", None, {"cycles": 4})
+        run_adapt(out / "results", folder, out / f"results_{folder.name}", None, wishes)
 
 
 @app.command()
@@ -115,13 +119,14 @@ def plan(
     vial_step: Vial = 1.0,
     tail: Tail = 0.05,
     target: Target = 60.0,
+    record: Record = None,
 ):
     """Calibrate a twin to STUDY, forecast its doses and plan the remaining cycles.
 
     STUDY may also be a folder that holds a twin already: then it is planned without calibrating again.
     """
     wishes = wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target)
-    run_plan(study, out, tracer, wishes, draws, seed, population, method)
+    run_plan(study, out, tracer, wishes, draws, seed, population, method, record)
 
 
 @app.command()
@@ -183,6 +188,26 @@ def adapt(
 
 @app.command()
 @told_in_words
+def report(
+    folder: Path,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print it to report.pdf, by a Chromium on this machine.")] = False,
+):
+    """Name the report page of the results in FOLDER; with --pdf print it beside."""
+    from twin.pdf import pdf as print_pdf
+
+    page = folder / "report.html"
+    if not page.is_file():
+        do = "give a folder that theratwin plan wrote"
+        raise InputError(describe("results folder", f"no report.html in {folder}", "a page", do))
+    made = page
+    if pdf:
+        with step("printing"):
+            made = print_pdf(page, folder / "report.pdf")
+    console.print(escape(str(made)), soft_wrap=True)
+
+
+@app.command()
+@told_in_words
 def doctor(out: Out = Path()):
     """Say which versions, precision, cores and folders are in use; the exit code is 0 where all is well."""
     from twin.diagnosis import diagnose
@@ -236,6 +261,7 @@ def run_plan(
     seed: int,
     population: Path | None = None,
     method: str = "importance",
+    record: Path | None = None,
 ):
     """What `theratwin plan` does."""
     from twin import store
@@ -245,7 +271,7 @@ def run_plan(
     check_writable(out)
     if store.holds_twin(study_path):
         require_double_precision()
-        finish(store.open(study_path), out, wishes)
+        finish(store.open(study_path), out, wishes, record=record)
         return
     with step("reading the study"):
         study = read_study(study_path, tracer)
@@ -256,7 +282,7 @@ def run_plan(
     known = load_population(population) if population else None
     with step(f"calibrating to {len(study.observations)} measurements"):
         patient = calibrate(study, draws=draws, seed=seed, population=known, method=method)
-    finish(patient, out, wishes)
+    finish(patient, out, wishes, seed, record)
 
 
 def run_population(cohort: Path, out: Path, tracer, seed: int):
@@ -341,7 +367,7 @@ def run_whatif(folder: Path, activities: list[str], interval_days: float | None,
         console.print(escape(line), soft_wrap=True, highlight=False)
 
 
-def finish(patient, out: Path, wishes: dict):
+def finish(patient, out: Path, wishes: dict, seed: int | None = None, record: Path | None = None):
     """Forecast, plan, curves and the results folder of a calibrated twin."""
     from twin.planning import plan as plan_schedule
     from twin.results import write_results
@@ -354,12 +380,34 @@ def finish(patient, out: Path, wishes: dict):
         report = predict(patient) if treated else proposal.forecast
     with step("drawing curves"):
         curves = curves_of(patient)
+    with step("weighing tumours against kidneys"):
+        extras = extras_of(patient, proposal, wishes, seed, record)
     with step("writing the results"):
-        write_results(out, patient, report, proposal, curves, proposal.limits)
+        write_results(out, patient, report, proposal, curves, extras=extras)
     warnings = len({*patient.study.warnings, *patient.posterior.warnings, *report.warnings, *proposal.warnings})
     console.print(f"results in [bold]{escape(str(out))}[/]: report.html has {warnings} warnings", soft_wrap=True)
     if proposal.conflict is not None:
         console.print(f"[bold red]{escape(str(proposal.conflict))}[/]: nothing was planned", soft_wrap=True)
+
+
+def extras_of(patient, proposal, wishes: dict, seed: int | None, record: Path | None):
+    """What the report shows beside the plan: the front, what each scan taught, and how it was made."""
+    from datetime import UTC, datetime
+
+    from twin.planning import front
+    from twin.report import Extras, read_recorded
+    from twin.report.history import stages
+
+    made = front(patient, wishes["limits"], cycles=wishes["cycles"]) if proposal.administrations else None
+    return Extras(
+        front=made,
+        stages=stages(patient),
+        recorded=read_recorded(record) if record else {},
+        command=" ".join(["theratwin", *sys.argv[1:]]),
+        seed=seed,
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        probability=wishes["probability"],
+    )
 
 
 def curves_of(patient) -> dict:

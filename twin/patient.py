@@ -163,9 +163,10 @@ class Conflict:
 class Plan:
     """A schedule with its forecast and, per cycle, the constraint that stopped it growing.
 
-    `objective` is the word of what was maximised and `value` what it came to; `prices` what each active bound costs;
-    `schedules` compares with the label and with the other numbers of cycles and amounts of cold ligand that were tried,
-    the plan first; `conflict` is set where no schedule meets the limits (then no cycle is planned).
+    `limits` hold with 1 - `probability` where they don't say otherwise. `objective` is the word of what was maximised
+    and `value` what it came to; `prices` what each active bound costs; `schedules` compares with the label and with the
+    other numbers of cycles and amounts of cold ligand that were tried, the plan first; `conflict` is set where no
+    schedule meets the limits (then no cycle is planned).
     """
 
     administrations: tuple[Administration, ...]
@@ -180,3 +181,4 @@ class Plan:
     knowledge: Knowledge | None = None
     conflict: Conflict | None = None
     limits: tuple = ()
+    probability: float = 0.05

@@ -1,4 +1,4 @@
-"""The results folder: tables, schedule, posterior, figures, report and the twin itself, whole or not at all."""
+"""The results folder: tables, schedule, posterior, figures, report, fields and the twin itself, whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import uuid
 from pathlib import Path
 
 from twin.patient import DoseReport, PatientTwin, Plan
+from twin.report import Extras, all_warnings, as_json, page, pictures, reporting_fields
 from twin.store import save
 from twin.tables import doses_table, joined, posterior_table, schedule_table
 from twin.whole import not_writable, replace_folder, write_whole
 
-NAMES = ("doses.csv", "schedule.csv", "posterior.csv", "report.html", "twin", "figures")
+NAMES = ("doses.csv", "schedule.csv", "posterior.csv", "report.html", "reporting_fields.json", "twin", "figures")
 """What a results folder holds; other files in it are left alone."""
+STALE = ("report.pdf",)
+"""Made from an earlier page by `twin.pdf`: it goes when the page does."""
 
 
 def check_writable(out) -> Path:
@@ -34,20 +37,24 @@ def check_writable(out) -> Path:
     return out
 
 
-def write_results(out, twin: PatientTwin, report: DoseReport, plan: Plan, curves: dict, limits=()) -> Path:
+def write_results(
+    out, twin: PatientTwin, report: DoseReport, plan: Plan, curves: dict, limits=None, extras: Extras | None = None
+) -> Path:
     """Write everything to a hidden sibling of `out`, then put it in place; on any error `out` is as it was.
 
     `report` holds the doses of the cycles given, `plan` those to come; `curves` maps a cycle to (time_h, bands), with
-    bands from region to (median, lower, upper) in MBq; `limits` as in `twin.plots.plan_fan`.
+    bands from region to (median, lower, upper) in MBq; `limits` are drawn (default: the plan's own). `extras` are shown
+    where they are.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: the folder can't be written, or `extras.recorded` names a reporting field that there is not.
     """
     out = check_writable(out)
+    drawn = plan.limits if limits is None else tuple(limits)
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
         temporary.mkdir(parents=True)
-        _fill(temporary, twin, joined(report, plan.forecast), plan, curves, limits)
+        _fill(temporary, twin, joined(report, plan.forecast), plan, curves, drawn, extras or Extras())
         _put_in_place(temporary, out)
     except OSError as error:
         raise not_writable(out, error) from error
@@ -56,34 +63,18 @@ def write_results(out, twin: PatientTwin, report: DoseReport, plan: Plan, curves
     return out
 
 
-def _fill(folder: Path, twin, every: DoseReport, plan: Plan, curves, limits) -> None:
-    from twin.plots import png
-    from twin.report import page
-
+def _fill(folder: Path, twin, every: DoseReport, plan: Plan, curves, limits, extras: Extras) -> None:
     tables = {"doses": doses_table(every), "schedule": schedule_table(plan), "posterior": posterior_table(twin)}
     for name, table in tables.items():
         write_whole(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     save(twin, folder / "twin")
-    figures = {name: (caption, png(figure)) for name, caption, figure in _figures(twin, every, curves, limits)}
+    drawn = tuple(pictures(twin, every, plan, curves, limits, extras))
     (folder / "figures").mkdir()
-    for name, (_, image) in figures.items():
-        write_whole(folder / "figures" / f"{name}.png", image)
-    write_whole(folder / "report.html", page(twin, every, plan, dict(figures.values())).encode())
-
-
-def _figures(twin: PatientTwin, every: DoseReport, curves, limits):
-    """(file name, caption, figure), those without data left out."""
-    from twin import plots
-
-    for cycle, (time_h, bands) in curves.items():
-        figure = plots.time_activity(cycle, time_h, bands, twin.study.observations)
-        yield f"time_activity_cycle_{cycle}", f"Activity of each region in cycle {cycle}", figure
-    yield "doses", "Absorbed dose of each cycle and their sum", plots.doses(every, limits)
-    if any(limit.region in every.regions for limit in limits):
-        yield "plan", "Dose so far against the limits of the plan", plots.plan_fan(every, limits)
-    if twin.ledger:
-        yield "ledger", "Forecasts against the measurements that followed", plots.ledger(twin)
-    yield "posterior", "What the measurements taught about each parameter", plots.contraction(twin)
+    for picture in drawn:
+        write_whole(folder / "figures" / f"{picture.name}.png", picture.png)
+    write_whole(folder / "report.html", page(twin, every, plan, drawn, extras).encode())
+    fields, warnings = reporting_fields(twin, every, extras), all_warnings(twin, every, plan)
+    write_whole(folder / "reporting_fields.json", as_json(twin, fields, plan, warnings, extras).encode())
 
 
 def _put_in_place(new: Path, out: Path) -> None:
@@ -98,3 +89,5 @@ def _put_in_place(new: Path, out: Path) -> None:
             replace_folder(staged, out / name)
         else:
             (new / name).replace(out / name)
+    for name in STALE:
+        (out / name).unlink(missing_ok=True)

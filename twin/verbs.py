@@ -61,8 +61,12 @@ def calibrate(
         "noise": "calibration/data/noise.csv",
         "tables": tables(),
         "prior sources": ", ".join(dict.fromkeys(body.prior.sources)),
+        "seed": str(seed),
         **said_of(population),
     }
+    if not study.administrations:
+        do = "add what was given, or is to be given first (twin.Administration)"
+        raise InputError(describe("administrations", "none", "at least one", do))
     first, *later = _stages(study.observations)
     known = first_belief(population, study, body.prior)
     posterior = fit(body.courses, first, body.prior, draws=draws, seed=seed, known=known, method=method)

@@ -172,7 +172,7 @@ def _plan_of(best: Tried, good: list[Tried], limits, choices: Choices, objective
     assert best.found is not None
     outlook, problem, found = best.outlook, best.problem, best.found
     planned = administrations_of(outlook, found)
-    report = report_of(outlook, planned)
+    report = report_of(outlook, planned) if planned or outlook.given is not None else empty_report(outlook)
     mine = compared("this plan", outlook, problem, found.space.variables(found.x), found.space.cycles, limits)
     left_out = [outlook.example.cycle + k for k, a in enumerate(found.x[: found.space.cycles]) if a <= 1e-9]
     notes = [touching(outlook, planned), *(f"no activity is left for cycle {c} within the limits" for c in left_out)]
@@ -188,6 +188,7 @@ def _plan_of(best: Tried, good: list[Tried], limits, choices: Choices, objective
         schedules=(mine, *_label(outlook, problem, limits), *_others(best, good, limits)),
         knowledge=knowledge_of(outlook, problem, found, limits),
         limits=tuple(limits),
+        probability=tail,
     )
 
 

@@ -29,7 +29,7 @@ def test_the_report_is_self_contained_and_warns_first(results, tmp_path):
     assert "<script" not in page
     assert 'src="http' not in page
     assert page.index("one scan only") < page.index("<table")
-    for part in ("gfr_mL_min", "S value of kidney_right", "data:image/png;base64", "plan by hand", "[pbpk: "):
+    for part in ("gfr_mL_min", "S values and masses", "data:image/png;base64", "plan by hand", "[pbpk: "):
         assert part in page
 
 
