@@ -25,8 +25,8 @@ _EXPORTS = {
     "calibrate": "twin.verbs",
     "predict": "twin.verbs",
     "plan": "twin.verbs",
-    "whatif": "twin.whatif",
-    "WhatIf": "twin.whatif",
+    "whatif": "twin.what_if",
+    "WhatIf": "twin.what_if",
     "Limit": "twin.constraints",
     "limit": "twin.constraints",
     "read_limits": "twin.constraints",
@@ -34,7 +34,7 @@ _EXPORTS = {
     "front": "twin.planning",
     "radiobiology": "twin.planning",
     "scan_worth": "twin.planning",
-    "outlook": "twin.outlook",
+    "outlook_of": "twin.outlook",
     "adapt": "twin.verbs",
     "best_scans": "twin.designs",
     "save": "twin.store",
@@ -43,7 +43,6 @@ _EXPORTS = {
     "load_population": "twin.population_files",
     "save_population": "twin.population_files",
 }
-_RENAMED = {"outlook": "outlook_of"}
 __all__ = [*_EXPORTS, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
@@ -66,7 +65,7 @@ def __getattr__(name: str):
     """Import an exported name when it is first asked for (PEP 562)."""
     if name not in _EXPORTS:
         raise AttributeError(f'module "twin" has no "{name}"; it offers {", ".join(sorted(_EXPORTS))}')
-    value = getattr(import_module(_EXPORTS[name]), _RENAMED.get(name, name))
+    value = getattr(import_module(_EXPORTS[name]), name)
     globals()[name] = value
     return value
 

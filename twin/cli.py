@@ -356,7 +356,7 @@ def run_whatif(folder: Path, activities: list[str], interval_days: float | None,
     patient = store.open(folder)
     require_double_precision()
     from twin.tables import whatif_record
-    from twin.whatif import whatif as ask
+    from twin.what_if import whatif as ask
 
     with step(f"forecasting {len(MBq)} cycles"):
         record = whatif_record(ask(patient, MBq, interval_days=interval_days, limits=chosen))

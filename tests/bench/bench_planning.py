@@ -22,7 +22,7 @@ def _patient():
 
 def _whatif(**options) -> float:
     """Every call another schedule, as a slider makes them."""
-    from twin.whatif import whatif
+    from twin.what_if import whatif
 
     moves = iter([*np.linspace(1000, 7400, 12)])
     whatif(_patient(), SCHEDULE, **options)
@@ -37,7 +37,7 @@ def everything():
 @bench("planning/what-if, 200 draws, bands and limits, warm", unit="s", peer="the same schedule solved directly, warm")
 def bands():
     from twin.forecast import dose_report
-    from twin.whatif import outlook_for, schedule_of
+    from twin.what_if import outlook_for, schedule_of
 
     planned = schedule_of(outlook_for(_patient()), SCHEDULE)
     course = (*_patient().study.administrations, *planned)
@@ -51,7 +51,7 @@ def bands():
 def first():
     from dataclasses import replace
 
-    from twin.whatif import whatif
+    from twin.what_if import whatif
 
     whatif(_patient(), SCHEDULE)
     return best_of(lambda: whatif(replace(_patient()), SCHEDULE), repeats=3, warm_up=0)

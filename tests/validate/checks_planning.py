@@ -19,7 +19,7 @@ from twin.planning import Choices, plan
 from twin.planning.problem import evaluate
 from twin.planning.setting import problem_of, space_of
 from twin.verbs import calibrate
-from twin.whatif import schedule_of
+from twin.what_if import schedule_of
 
 KIDNEY = limit("kidney_bed_40")
 GRID = 1e-3

@@ -18,7 +18,7 @@ from twin.outlook.report import report_of
 from twin.outlook.surface import MOST_CYCLES
 from twin.planning import plan
 from twin.verbs import calibrate
-from twin.whatif import outlook_for, schedule_of, whatif
+from twin.what_if import outlook_for, schedule_of, whatif
 
 AMOUNTS = (45.0, 200.0)
 
