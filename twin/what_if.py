@@ -115,7 +115,7 @@ def outlook_for(twin: PatientTwin, *, varied_amounts: bool = False, response: bo
     entry = _KEPT.get(id(twin))
     if entry is None or entry[0]() is not twin:
         key = id(twin)
-        entry = (weakref.ref(twin, lambda _: _KEPT.pop(key, None)), {})
+        entry = (weakref.ref(twin, lambda _, kept=_KEPT: kept.pop(key, None)), {})
         _KEPT[key] = entry
     made, asked = entry[1], (varied_amounts, response)
     if asked not in made:
