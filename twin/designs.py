@@ -49,7 +49,7 @@ def best_scans(
     body = body_of(study)
     shown = reported_regions(body, twin)
     quantities = quantities or [r for r in shown if r in USUAL or is_tumour(r)]
-    measured = [r for r in dict.fromkeys(study.observations.region) if r in shown]
+    measured = [r for r in dict.fromkeys(study.observations.region) if r in shown or _side_of(r, shown)]
     cycle = max(given) if cycle is None else cycle
     belief, made = _before(twin, body, cycle)
     n = belief.parameters
@@ -64,6 +64,11 @@ def best_scans(
         cycle=cycle,
         made=made,
     )
+
+
+def _side_of(region: str, shown) -> bool:
+    """Whether a region is one side of a gland that is shown whole."""
+    return region.removesuffix("_left").removesuffix("_right") in shown
 
 
 def _before(twin: PatientTwin, body: Body, cycle: int) -> tuple[Belief, Observations]:

@@ -57,7 +57,7 @@ class LedgerEntry:
         return self.forecast_lower90_MBq <= self.observed_MBq <= self.forecast_upper90_MBq
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PatientTwin:
     """A study with its posterior and its ledger of forecasts against what was later seen.
 
@@ -71,13 +71,18 @@ class PatientTwin:
     provenance: dict[str, str] = field(default_factory=dict)
     earlier: tuple[tuple[int, Posterior], ...] = ()
 
+    def __repr__(self) -> str:
+        study, given = self.study, [a.cycle for a in self.study.administrations]
+        what = f"{study.nuclide}-{study.ligand}, cycles {given}, {len(study.observations)} measurements"
+        return f"PatientTwin({what}, {len(self.posterior.draws)} draws of {len(self.posterior.names)} parameters)"
+
     @property
     def cycle(self) -> int:
         """The therapy cycle that `posterior` describes; a scan before therapy is taken to describe the first."""
         return max((*self.study.observations.cycle, 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DoseReport:
     """Absorbed doses with draws.
 
@@ -100,6 +105,16 @@ class DoseReport:
     truth_Gy: dict[tuple[int, str], float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     weighted_Gy: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        shape = f"{len(self.dose_Gy)} draws, cycles {list(self.cycles)}, {len(self.regions)} regions"
+        return f"DoseReport({shape}; .table() shows it)"
+
+    def table(self):
+        """A pandas table: one row a cycle and region, then one cumulative row a region."""
+        from twin.tables import doses_table
+
+        return doses_table(self)
 
     @property
     def linear_bed_Gy(self) -> np.ndarray:
@@ -159,7 +174,7 @@ class Conflict:
         return "limits conflict: " + "; ".join(self.words)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A schedule with its forecast and, per cycle, the constraint that stopped it growing.
 
@@ -182,3 +197,15 @@ class Plan:
     conflict: Conflict | None = None
     limits: tuple = ()
     probability: float = 0.05
+
+    def __repr__(self) -> str:
+        if self.conflict is not None:
+            return f"Plan({self.conflict})"
+        given = ", ".join(f"{a.activity_MBq / 1000:g}" for a in self.administrations) or "nothing"
+        return f"Plan({given} GBq to come; {self.objective} {self.value:.4g}; .table() shows it)"
+
+    def table(self):
+        """The administrations as a pandas table, with what stopped each from growing."""
+        from twin.tables import schedule_table
+
+        return schedule_table(self)

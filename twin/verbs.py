@@ -20,9 +20,11 @@ from calibration.suspicions import more_than_given  # noqa: E402
 from dose.activity import late_slope_flag  # noqa: E402
 from dose.errors import InputError, describe  # noqa: E402
 from dose.regions import is_tumour  # noqa: E402
+from pbpk.anatomy import parts  # noqa: E402
 from twin.body import Body, body_of, tables  # noqa: E402
 from twin.drawn import completed, cycle_draws  # noqa: E402
-from twin.forecast import activities, dose_report, reported_regions  # noqa: E402
+from twin.forecast import activities, dose_report, drift_factors, reported_regions  # noqa: E402
+from twin.later import later_data  # noqa: E402
 from twin.ledger import entries_of, surprises  # noqa: E402
 from twin.patient import DoseReport, PatientTwin, Study  # noqa: E402
 from twin.planning import plan  # noqa: E402
@@ -161,14 +163,19 @@ def predict(twin: PatientTwin, administrations=None) -> DoseReport:
 
 
 def adapt(
-    twin: PatientTwin, observations: Observations, administrations=(), *, method: str | None = None
+    twin: PatientTwin, observations: Observations | Study, administrations=(), *, method: str | None = None
 ) -> PatientTwin:
     """The twin after later scans: forecasts go to the ledger beside what was seen, then the scans are taken in.
+
+    `observations` may be a whole later study of the patient, as `read_study` gives it: what is new in it is found, and
+    its volumes, warnings and truth are kept.
 
     The posterior so far is the prior, widened by the drift of uptake where a new cycle began. Scans of a cycle before
     the twin's latest are refused an update of their own: then all data are calibrated again. Without observations the
     administrations are recorded. `method` is that of the twin, unless given.
     """
+    if isinstance(observations, Study):
+        twin, observations, administrations = later_data(twin, observations)
     study = replace(twin.study, administrations=(*twin.study.administrations, *administrations))
     forecast = replace(twin, study=study)
     if not len(observations):
@@ -199,5 +206,18 @@ def band(twin: PatientTwin, cycle: int, time_h) -> dict[str, tuple[np.ndarray, n
     sets = cycle_draws(twin)
     draws = sets.get(max(cycle, 1), twin.posterior.draws)[:BAND_DRAWS]
     activity = activities(body, twin.posterior.names, course, minutes, np.stack(list(shown.values())), draws)
+    activity = activity * _drifted(twin, body, cycle, tuple(shown), len(draws))[:, None]
     quantiles = np.percentile(activity, [50, 5, 95], axis=-1)
     return {r: (quantiles[0, k], quantiles[1, k], quantiles[2, k]) for k, r in enumerate(shown)}
+
+
+def _drifted(twin: PatientTwin, body: Body, cycle: int, regions, draws: int) -> np.ndarray:
+    """Factor [region, draw] of the change of uptake since the cycles that were measured; 1 in those and before
+    therapy."""
+    factor = np.ones((len(regions), draws))
+    known = [k for k, r in enumerate(regions) if parts(r, body.organs)]
+    if cycle < 1 or not known:
+        return factor
+    names = tuple(regions[k] for k in known)
+    factor[known] = drift_factors(twin, body, tuple(range(1, cycle + 1)), names, draws + 1)[:-1, -1].T
+    return factor

@@ -51,7 +51,7 @@ class Limited:
     exceeded: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WhatIf:
     """The answer to one schedule.
 
@@ -69,6 +69,11 @@ class WhatIf:
     activity: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
     outcomes: Outcomes | None
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{a.activity_MBq / 1000:g}" for a in self.administrations)
+        rows = "; ".join(f"{r.limit.name} {r.median_Gy:.3g} Gy, passed with {r.exceeded:.1%}" for r in self.limits)
+        return f"WhatIf({given} GBq to come; {rows})"
 
     def table(self):
         """The report as a pandas table: one row a cycle and region, then sums."""

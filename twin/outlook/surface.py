@@ -71,7 +71,7 @@ class Surfaces(eqx.Module):
     lesions: tuple[int, ...] = eqx.field(static=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outlook:
     """A twin's coming cycles: what was given before them (`given`, None before the first) and their surfaces.
 
@@ -98,6 +98,11 @@ class Outlook:
     left_h: np.ndarray
     interpolation_error: float
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        amount = self.surfaces.amount
+        span = f"{amount.low:g} to {amount.high:g} nmol, tumour sizes {self.surfaces.size.nodes}"
+        return f"Outlook(cycles from {self.first_cycle}, {self.draws} draws, {len(self.regions)} regions, {span})"
 
     @property
     def draws(self) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pbpk.compiled import compiled
 from twin.constraints import Limit
-from twin.outlook import Coming, Outlook, coming, doses
+from twin.outlook import MOST_CYCLES, Coming, Outlook, coming, doses
 from twin.outlook.report import FOLLOW_UP_H
 from twin.patient import Comparison
 from twin.planning.choices import Choices
@@ -62,11 +62,12 @@ def compared(name: str, outlook: Outlook, problem: Problem, v: Variables, coming
     )
 
 
-def label_variables(outlook: Outlook) -> tuple[Variables, int, str] | None:
-    """The rest of the label's schedule after what was given, its cycles and words; None where its cycles are over."""
+def label_variables(outlook: Outlook, most: int = MOST_CYCLES) -> tuple[Variables, int, str] | None:
+    """The rest of the label's schedule after what was given (of `most` cycles in all), its cycles and words; None where
+    its cycles are over."""
     study, given = outlook.twin.study, len(outlook.given_administrations)
     fixed = label_schedule(study.ligand, study.nuclide)
-    count = fixed.cycles - given
+    count = min(fixed.cycles, most) - given
     if count < 1:
         return None
     hours = np.append(np.full(count - 1, 24 * fixed.interval_days), FOLLOW_UP_H)
@@ -85,8 +86,9 @@ def label_of(outlook: Outlook, problem: Problem, limits) -> Comparison | None:
 
 
 def label_total_Gy(outlook: Outlook, demand: Limit, choices: Choices) -> float | None:
-    """What the rest of the label's schedule brings of the quantity of a demand, by the demand's own rule."""
-    found = label_variables(outlook)
+    """What the rest of the label's schedule brings of the quantity of a demand, by the demand's own rule; of no more
+    cycles than the choices allow."""
+    found = label_variables(outlook, max(choices.numbers_of_cycles))
     if found is None:
         return None
     problem = problem_of(outlook, (demand,), choices, "activity", 0.05, 1.0)

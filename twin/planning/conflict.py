@@ -52,7 +52,10 @@ def conflict_of(problem: Problem, space: Space, limits: tuple[Limit, ...], tail:
     _, least = least_violation(problem, space, within(members), least.x)
     excess = {n: max(-float(least.slack[np.array([m == n for m in names])].min()), 0.0) for n in members}
     by_name = {lim.name: lim for lim in limits}
-    return Conflict(members, tuple(_words(n, by_name.get(n), excess[n], tail) for n in members), excess)
+    words = [_words(n, by_name.get(n), excess[n], tail) for n in members]
+    if all(n in by_name and by_name[n].at_least for n in members):
+        words.append(f"even with {space.cap_MBq:g} MBq, the activity cap, in each of {space.cycles} cycles to come")
+    return Conflict(members, tuple(words), excess)
 
 
 def names_of_rows(problem: Problem, space: Space, limits) -> list[str]:

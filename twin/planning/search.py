@@ -113,7 +113,7 @@ def _with_demand(outlook: Outlook, limits: tuple[Limit, ...], objective: str, ch
         return limits
     source = label_schedule(outlook.twin.study.ligand, outlook.twin.study.nuclide).source_id
     demand = Limit("label_effect", TUMOURS, "dose_Gy", 1.0, source, rule="expectation", at_least=True)
-    dose_Gy = label_total_Gy(outlook, demand, choices)
+    dose_Gy = label_total_Gy(outlook, demand, choices)  # over no more cycles than may be planned
     return (*limits, replace(demand, value_Gy=dose_Gy)) if dose_Gy else limits
 
 
@@ -131,19 +131,23 @@ def _try(outlook, limits, choices: Choices, objective: str, cycles: int, tail: f
 
 
 def _whole_vials(problem: Problem, found: Solution, step_MBq: float) -> Solution:
-    """The best feasible point whose activities are whole steps, next to a continuous optimum."""
+    """The best feasible point whose activities are whole steps, next to a continuous optimum; of equals the evenest."""
     space = found.space
-    activity = space.variables(found.x).activity_MBq[: space.cycles]
-    low = np.maximum(np.floor(activity / step_MBq + 1e-6) * step_MBq, space.floor_MBq)
-    high = np.minimum(low + step_MBq, space.cap_MBq)
+    activity = np.asarray(space.variables(found.x).activity_MBq)[: space.cycles]
+    top = np.floor(space.cap_MBq / step_MBq + 1e-9) * step_MBq
+    near = np.floor(np.where(activity > (1 - ACTIVE / 10) * top, top, activity) / step_MBq + 1e-6) * step_MBq
+    low = np.minimum(np.maximum(near, np.ceil(space.floor_MBq / step_MBq - 1e-9) * step_MBq), top)
+    high = np.minimum(low + step_MBq, top)
     pairs = [(a, b) if b > a + 1e-9 and step_MBq > 1 else (a,) for a, b in zip(low, high, strict=True)]
+    size = max(abs(found.objective), 1e-9)
+    worth = lambda s: (s.feasible, round(s.objective / size, 6), -float(np.var(s.x[: space.cycles])))
     every = itertools.product(*pairs) if space.cycles <= MOST_ROUNDED else [tuple(low)]
     best = None
     for chosen in every:
         x = found.x.copy()
         x[: space.cycles] = (np.array(chosen) - space.floor_MBq) / max(space.cap_MBq - space.floor_MBq, 1e-9)
         point = solution(problem, space, x, tolerance=max(1e-6, 2e-3 * (not best)))
-        if best is None or (point.feasible, point.objective) > (best.feasible, best.objective):
+        if best is None or worth(point) > worth(best):
             best = point
     assert best is not None
     return best
@@ -175,10 +179,14 @@ def _plan_of(best: Tried, good: list[Tried], limits, choices: Choices, objective
     report = report_of(outlook, planned) if planned or outlook.given is not None else empty_report(outlook)
     mine = compared("this plan", outlook, problem, found.space.variables(found.x), found.space.cycles, limits)
     left_out = [outlook.example.cycle + k for k, a in enumerate(found.x[: found.space.cycles]) if a <= 1e-9]
-    notes = [touching(outlook, planned), *(f"no activity is left for cycle {c} within the limits" for c in left_out)]
+    notes = [
+        touching(outlook, planned),
+        _flat(found.space, choices, outlook, objective),
+        *(f"no activity is left for cycle {c} within the limits" for c in left_out),
+    ]
     return Plan(
         administrations=planned,
-        active_constraint=tuple(_active(best, limits, tail)),
+        active_constraint=tuple(_active(best, limits, tail, choices.vial_step_MBq)),
         forecast=report,
         probability_exceeded=mine.exceeded,
         warnings=tuple(n for n in notes if n),
@@ -190,6 +198,13 @@ def _plan_of(best: Tried, good: list[Tried], limits, choices: Choices, objective
         limits=tuple(limits),
         probability=tail,
     )
+
+
+def _flat(space: Space, choices: Choices, outlook: Outlook, objective: str) -> str:
+    """Words where a range of intervals was given but nothing depends on them."""
+    moves = choices.platelets is not None or (objective in NEEDS_RESPONSE or outlook.surfaces.size.nodes > 1)
+    text = "the interval changes neither objective nor limits here: the shortest was taken"
+    return text if space.intervals and not moves else ""
 
 
 def _label(outlook: Outlook, problem: Problem, limits) -> tuple[Comparison, ...]:
@@ -209,10 +224,11 @@ def _others(best: Tried, good: list[Tried], limits) -> tuple[Comparison, ...]:
     return tuple(out)
 
 
-def _active(best: Tried, limits, tail: float):
+def _active(best: Tried, limits, tail: float, step_MBq: float):
     """What keeps each cycle with activity from more of it."""
     assert best.found is not None
     found = best.found
+    otherwise = f"vial step of {step_MBq:g} MBq" if step_MBq > 1 else "none"
     names = names_of_rows(best.problem, found.space, limits)
     step = 1.5 / max(found.space.cap_MBq, 1.0) + ACTIVE
     tight = [n for n, s in zip(names, found.slack, strict=True) if s < max(step, ACTIVE)]
@@ -220,7 +236,7 @@ def _active(best: Tried, limits, tail: float):
     bound = next((n for n in tight if n in by_name), tight[0] if tight else "")
     rule = by_name[bound].rule if bound in by_name else ""
     share = (by_name[bound].tail or tail) if bound in by_name else tail
-    words = f"{bound} at {1 - share:.0%} probability" if rule == "chance" else bound or "none"
+    words = f"{bound} at {1 - share:.0%} probability" if rule == "chance" else bound or otherwise
     for x in found.x[: found.space.cycles]:
         if x > 1e-9:
             yield "activity cap per cycle" if x >= 1 - ACTIVE else words

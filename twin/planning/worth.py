@@ -19,9 +19,9 @@ from calibration import noise
 from calibration.observations import Observations
 from dose.errors import InputError, describe
 from pbpk.compiled import compiled
-from twin.outlook import Coming, Outlook, doses
+from twin.outlook import Coming, Outlook, doses, outlook_of
 from twin.outlook.report import coming_of
-from twin.patient import Plan
+from twin.patient import PatientTwin, Plan
 from twin.planning.choices import Choices
 from twin.planning.problem import Problem, Variables, clean, tail_of
 from twin.planning.setting import problem_of
@@ -47,7 +47,7 @@ class ScanWorth:
 
 
 def scan_worth(
-    outlook: Outlook,
+    twin: PatientTwin | Outlook,
     made: Plan,
     times_h: Sequence[float] = TIMES_H,
     *,
@@ -62,6 +62,7 @@ def scan_worth(
     Raises:
         InputError: fewer than two cycles planned, a region not in the report, hours outside of the outlook's curves.
     """
+    outlook = twin if isinstance(twin, Outlook) else outlook_of(twin)
     if len(made.administrations) < 2:
         do = "plan at least two cycles: a scan of the last one changes nothing"
         raise InputError(describe("plan", f"{len(made.administrations)} cycles to come", "two or more", do))
