@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ONLY ?=
+# Processes of the tests; each wants 4 GB.
+WORKERS ?= 2
 # Where pip may look for a CPU build of torch first, e.g. on a Linux machine without a GPU: make install TORCH_INDEX=<index>
 TORCH_INDEX ?=
 FILTER = $(if $(ONLY),--only $(ONLY),)
@@ -23,10 +25,10 @@ demo: $(STAMP)
 	$(BIN)/theratwin demo --out demo-out
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not gpu"
+	$(BIN)/python -m pytest -q -m "not gpu" -n $(WORKERS) --dist loadfile
 
 notebooks: $(STAMP)
 	$(BIN)/python -m tests.notebooks.run

@@ -36,7 +36,6 @@ _EXPORTS = {
     "radiobiology": "twin.planning",
     "scan_worth": "twin.planning",
     "outlook_of": "twin.outlook",
-    "OBJECTIVES": "twin.planning",
     "write_results": "twin.results",
     "configure": "twin._jax",
     "adapt": "twin.verbs",

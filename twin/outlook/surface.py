@@ -77,8 +77,8 @@ class Outlook:
 
     Cycles to come are numbered from `first_cycle`; `example` is the administration they take ligand, nuclide, infusion
     and cold ligand before it from. `error_sd` [region] and `drift_sd` [region] are the log sds of what `surfaces.error`
-    and each step of `surfaces.drift` were drawn from. `left` [time] is the part of a cycle's ligand still in the body at
-    `left_h`, which 95 % of draws stay below; `interpolation_error` the largest relative error of a dose between the
+    and each step of `surfaces.drift` were drawn from. `left` [time] is the part of a cycle's ligand still in the body
+    at `left_h`, which 95 % of draws stay below; `interpolation_error` the largest relative error of a dose between the
     nodes.
     """
 

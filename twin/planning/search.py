@@ -10,7 +10,8 @@ import numpy as np
 
 from pbpk.administration import Administration
 from twin.constraints import TUMOURS, Limit, default_limits
-from twin.outlook import Outlook, outlook_of
+from twin.outlook import Coming, Outlook, outlook_of
+from twin.outlook.read import doses_compiled
 from twin.outlook.report import report_of, touching
 from twin.patient import Comparison, Conflict, PatientTwin, Plan, Price
 from twin.planning.choices import Choices
@@ -31,6 +32,8 @@ from twin.schedules import label_schedule
 
 TAIL = 0.05
 """Probability with which a chance limit may be passed, unless the limit or the plan says otherwise."""
+LEAST_MBQ = 1e-6
+"""A cycle with less activity is no cycle."""
 MOST_ROUNDED = 8
 """Cycles whose vial steps are tried up and down in all combinations; more are rounded down."""
 FOR_THE_EFFECT = ("least_activity", "therapeutic_index")
@@ -168,7 +171,7 @@ def administrations_of(outlook: Outlook, found: Solution) -> tuple[Administratio
             amount_nmol=float(v.amount_nmol[k]),
         )
         for k in range(space.cycles)
-        if v.activity_MBq[k] > 1e-6
+        if v.activity_MBq[k] > LEAST_MBQ
     )
 
 
@@ -176,7 +179,7 @@ def _plan_of(best: Tried, good: list[Tried], limits, choices: Choices, objective
     assert best.found is not None
     outlook, problem, found = best.outlook, best.problem, best.found
     planned = administrations_of(outlook, found)
-    report = report_of(outlook, planned) if planned or outlook.given is not None else empty_report(outlook)
+    report = _forecast(outlook, problem, found, planned)
     mine = compared("this plan", outlook, problem, found.space.variables(found.x), found.space.cycles, limits)
     left_out = [outlook.example.cycle + k for k, a in enumerate(found.x[: found.space.cycles]) if a <= 1e-9]
     notes = [
@@ -198,6 +201,17 @@ def _plan_of(best: Tried, good: list[Tried], limits, choices: Choices, objective
         limits=tuple(limits),
         probability=tail,
     )
+
+
+def _forecast(outlook: Outlook, problem: Problem, found: Solution, planned):
+    """The report of the plan, with the trend that was planned with."""
+    if not planned:
+        return report_of(outlook, ()) if outlook.given is not None else empty_report(outlook)
+    v = found.space.variables(found.x)
+    every = doses_compiled(outlook.surfaces, Coming(v.activity_MBq, v.amount_nmol, v.interval_h, problem.trend))
+    kept = np.flatnonzero(np.asarray(v.activity_MBq) > LEAST_MBQ)
+    cycles = {n: getattr(every, n)[:, kept] for n in ("dose_Gy", "weighted_Gy", "bed_Gy", "tia_MBq_h")}
+    return report_of(outlook, planned, every._replace(**cycles))
 
 
 def _flat(space: Space, choices: Choices, outlook: Outlook, objective: str) -> str:

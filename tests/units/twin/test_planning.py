@@ -367,6 +367,13 @@ def test_the_kernel_of_it_all_is_differentiable():
             assert float(np.asarray(getattr(slope.slack, name))[0, c]) == pytest.approx(numeric, rel=1e-3)
 
 
+def test_the_forecast_has_the_trend_that_was_planned_with():
+    look = outlook(draws=50)
+    made = planned(look, (kidney(200.0),), trend_log_per_cycle=-0.4)
+    tumour = made.forecast.dose_Gy[0, 1:, made.forecast.regions.index("tumour_1")]
+    np.testing.assert_allclose(tumour, 7.4 * 4.0 * np.exp(-0.4 * np.array([1, 2, 3])), rtol=1e-9)
+
+
 def test_what_was_given_is_what_the_report_says():
     look = outlook(draws=50, error_sd=0.2)
     made = planned(look, (kidney(22.0),))
