@@ -22,8 +22,9 @@ from twin.verbs import calibrate
 from twin.what_if import schedule_of
 
 KIDNEY = limit("kidney_bed_40")
-GRID = 1e-3
-"""A grid of 200 MBq and 4 % of amount may miss the optimum by this much of the objective."""
+GRID, COARSE = 1e-3, 0.02
+"""A plan may be worse than the best point of a grid by the first share of the objective, and better by the second: a
+step of 200 MBq in three cycles is 2 % of the dose."""
 COVERED, FRESH, PATIENTS = (0.935, 0.965), 10_000, 6
 
 
@@ -60,7 +61,7 @@ def _against_grid(look: Outlook, limits, choices: Choices, activities, amounts=(
 
 
 @check(
-    "planning/optimum, falling tumour uptake", "relative", f"below {GRID:g}", "grid of 200 MBq, three cycles to come"
+    "planning/optimum, falling tumour uptake", "relative", f"-0.02 to {GRID:g}", "grid of 200 MBq, three cycles to come"
 )
 def falling():
     choices = Choices(cycles=4, trend_log_per_cycle=-0.3)
@@ -69,10 +70,10 @@ def falling():
     tight = (replace(KIDNEY, value_Gy=_kidney_Gy(0.7)),)
     lacks, made = _against_grid(outlook(), tight, choices, activities)
     given = [a.activity_MBq for a in made.administrations]
-    return lacks, bool(lacks <= GRID and given == sorted(given, reverse=True))
+    return lacks, bool(-COARSE <= lacks <= GRID and given == sorted(given, reverse=True))
 
 
-@check("planning/optimum, two organs active", "relative", f"below {GRID:g}", "grid of 200 MBq, three cycles")
+@check("planning/optimum, two organs active", "relative", f"-0.02 to {GRID:g}", "grid of 200 MBq, three cycles")
 def two_organs():
     """Kidneys bind the course and the parotids each cycle; later cycles are worth less, so the first is as large as the
     parotids let it be."""
@@ -85,10 +86,10 @@ def two_organs():
     levels = np.arange(0, 7401, 200.0)
     activities = [a for a in itertools.product(levels, repeat=3) if a[0] >= a[1] >= a[2] and a[0] > 3000]
     lacks, made = _against_grid(outlook(), limits, choices, activities)
-    return lacks, bool(lacks <= GRID and {p.bound for p in made.prices} >= {"kidney_bed_40", "gland"})
+    return lacks, bool(-COARSE <= lacks <= GRID and {p.bound for p in made.prices} >= {"kidney_bed_40", "gland"})
 
 
-@check("planning/optimum, ligand amount inside its range", "relative", f"below {GRID:g}", "grid of 200 MBq and 4 %")
+@check("planning/optimum, ligand amount inside its range", "relative", f"-0.02 to {GRID:g}", "grid of 200 MBq and 4 %")
 def amount():
     """More ligand spares kidneys but fills tumours: where the activity cap and the kidneys bind together."""
     choices = Choices(cycles=4, amount_nmol=(40.0, 300.0))
@@ -98,7 +99,7 @@ def amount():
     some = [a for a in activities if a[0] - a[2] <= 2400]
     lacks, made = _against_grid(look, tight, choices, some, np.geomspace(40, 300, 24))
     best = made.administrations[0].amount_nmol
-    return lacks, bool(lacks <= GRID and 42 < best < 285)
+    return lacks, bool(-COARSE <= lacks <= GRID and 42 < best < 285)
 
 
 def _kidney_Gy(share: float) -> float:

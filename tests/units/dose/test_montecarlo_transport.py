@@ -58,6 +58,7 @@ def test_lanes_are_ranked_as_a_cumulative_sum_would():
     assert np.array_equal(np.asarray(_rank(wanted)), np.cumsum(np.asarray(wanted)) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("energy_MeV", [0.02, 0.208, 1.5, 6.0])
 def test_no_history_is_cut_short_so_photons_leave_all_their_energy_in_an_endless_medium(energy_MeV):
     """To 2e-3: single-precision energies, and above 1 MeV the sd of the pairs' doubled weights."""
@@ -83,6 +84,7 @@ def test_where_photons_are_only_absorbed_they_fall_off_exponentially():
     assert np.interp(radius, SHELLS.radius_cm, share) == pytest.approx(-np.expm1(-mu * radius), rel=0.02)
 
 
+@pytest.mark.slow
 def test_electrons_stop_within_their_range_and_leave_what_they_do_not_radiate():
     made = slowing(WATER)
     share = electron_share(WATER, 1.0, 1).mean(axis=0)

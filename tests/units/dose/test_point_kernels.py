@@ -42,6 +42,7 @@ def test_a_kernel_keeps_the_energy_of_the_decay(nuclide, name):
     assert np.all(np.diff(kernel.photon_MeV) >= -1e-9)
 
 
+@pytest.mark.slow
 def test_the_shipped_table_is_what_the_monte_carlo_gives():
     """A new run with other batches of histories: 0.5 % of the whole, a few sd of 16 384 photons' worth of noise."""
     from dose.montecarlo.point import SHELLS, electron_share, photon_share

@@ -185,6 +185,7 @@ def test_two_organs_active_as_a_grid_finds():
     }
 
 
+@pytest.mark.slow
 def test_an_amount_between_the_ends_as_a_grid_finds():
     """Kidneys saturate first, then the tumour: between them lies the best amount."""
     share = {"kidneys": lambda n: 1 / (1 + n / 60), "tumour_1": lambda n: 1 / (1 + (n / 250) ** 2)}
@@ -317,6 +318,7 @@ def test_all_cycles_given_plans_nothing():
     assert "nothing to plan" in made.warnings[0]
 
 
+@pytest.mark.slow
 def test_every_objective_is_planned():
     look = outlook(draws=100)
     for name in OBJECTIVES:
