@@ -45,8 +45,16 @@ Limits = Annotated[Path | None, typer.Option("--limits", help="TOML file of limi
 Objective = Annotated[str, typer.Option("--objective", help="What to maximise, such as worst_lesion_eubed.")]
 Interval = Annotated[float | None, typer.Option("--interval-days", help="Days between cycles (default: the label's).")]
 Amount = Annotated[str | None, typer.Option("--amount", help="Ligand, such as 90 or 40-200 for a range (nmol).")]
-Vial = Annotated[float, typer.Option("--vial-step", min=0.0, help="Smallest step of an activity (MBq).")]
+Vial = Annotated[float | None, typer.Option("--vial-step", min=0.0, help="Smallest step of an activity (MBq).")]
 Tail = Annotated[float, typer.Option("--tail", help="Probability with which a limit may be passed.")]
+StopAt = Annotated[
+    list[str] | None,
+    typer.Option("--stop-at", help="Limit that a stop rule may watch, such as kidney_bed_27; again for more."),
+]
+Scans = Annotated[
+    list[str] | None,
+    typer.Option("--scan", help="Hours of a set of scans to choose from, such as 24,96; again for more."),
+]
 Record = Annotated[
     Path | None, typer.Option("--record", help="TOML file of EANM fields that no image tells, for the report.")
 ]
@@ -107,16 +115,18 @@ def plan(
     objective: Objective = "mean_tumour_dose",
     interval_days: Interval = None,
     amount: Amount = None,
-    vial_step: Vial = 1.0,
+    vial_step: Vial = None,
     tail: Tail = 0.05,
     target: Target = 60.0,
+    stop_at: StopAt = None,
+    scan: Scans = None,
     record: Record = None,
 ):
     """Calibrate a twin to STUDY, forecast its doses and plan the remaining cycles.
 
     STUDY may also be a folder that holds a twin already: then it is planned without calibrating again.
     """
-    wishes = wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target)
+    wishes = wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target, stop_at, scan)
     run_plan(study, out, tracer, wishes, draws, seed, population, method, record)
 
 
@@ -168,12 +178,14 @@ def adapt(
     objective: Objective = "mean_tumour_dose",
     interval_days: Interval = None,
     amount: Amount = None,
-    vial_step: Vial = 1.0,
+    vial_step: Vial = None,
     tail: Tail = 0.05,
     target: Target = 60.0,
+    stop_at: StopAt = None,
+    scan: Scans = None,
 ):
     """Adapt the twin in FOLDER to the later scans of STUDY; without --out the results go beside FOLDER."""
-    wishes = wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target)
+    wishes = wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target, stop_at, scan)
     run_adapt(folder, study, out or folder.with_name(f"{folder.resolve().name}_adapted"), tracer, wishes)
 
 

@@ -47,12 +47,18 @@ def require_double_precision():
         raise InputError(describe("jax precision", str(jnp.zeros(()).dtype), "float64", do))
 
 
+def hours_of(text: str, option: str) -> tuple[float, ...]:
+    """ "24,96" as hours."""
+    from dose.units import parse
+
+    return tuple(parse(part, "h", option) for part in text.split(","))
+
+
 def run_scans(folder: Path, at: str, number: int):
     """What `theratwin scans` does."""
-    from dose.units import parse
     from twin import store
 
-    hours = tuple(parse(text, "h", "--at") for text in at.split(","))
+    hours = hours_of(at, "--at")
     patient = store.open(folder)
     require_double_precision()
     from twin.designs import best_scans
@@ -135,7 +141,9 @@ def run_adapt(folder: Path, study_path: Path, out: Path, tracer, wishes: dict):
     finish(patient, out, wishes)
 
 
-def wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail, target) -> dict:
+def wishes_of(
+    cycles, limits, objective, interval_days, amount, vial_step, tail, target, stop_at=None, scan=None
+) -> dict:
     """Arguments of `twin.plan` from options; a file of limits is read here, before anything long begins."""
     from dose.units import parse
     from twin.constraints import read_limits
@@ -147,9 +155,11 @@ def wishes_of(cycles, limits, objective, interval_days, amount, vial_step, tail,
         "limits": read_limits(limits) if limits else None,
         "objective": objective,
         "interval_days": interval_days,
-        "vial_step_MBq": vial_step or 1.0,
+        "vial_step_MBq": vial_step or None,
         "probability": tail,
         "target_Gy": target,
+        "stop_at": tuple(stop_at or ()),
+        "scans": tuple(hours_of(text, "--scan") for text in scan or ()),
         **nmol,
     }
 

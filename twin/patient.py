@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -160,6 +161,44 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
+class ScanWorth:
+    """Scans of `region` at `times_h` of the coming cycle: mean gain of later activity and of mean tumour dose, with the
+    standard error of the first; `share` is the first over what knowing the region's kinetics exactly would give and
+    `relative` the first over the later activity planned."""
+
+    times_h: tuple[float, ...]
+    region: str
+    gain_MBq: float
+    gain_sd_MBq: float
+    gain_Gy: float
+    share: float
+    relative: float
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A stop rule that was planned, on what scans at `scans_h` of each cycle show of the limit's `region`.
+
+    No further cycle is given once the estimates of the cycles so far and one more like the last pass `threshold_Gy` of
+    `quantity`. `given` [cycle to come] is the share of patients, as the data allow them, who get each cycle;
+    `fixed_objective` what the best schedule without a rule comes to (NaN where none meets the limits).
+    """
+
+    limit: str
+    region: str
+    quantity: str
+    threshold_Gy: float
+    scans_h: tuple[float, ...]
+    given: np.ndarray
+    fixed_objective: float
+
+    def goes_on(self, estimated_Gy: Sequence[float]) -> bool:
+        """Whether another cycle is given after these estimates (Gy) of every cycle so far, past ones included."""
+        each = np.asarray(estimated_Gy, float)
+        return bool(each.sum() + each[-1] <= self.threshold_Gy)
+
+
+@dataclass(frozen=True)
 class Conflict:
     """Limits that no schedule meets together: words for each, and by how much the least violating schedule passes it.
 
@@ -181,7 +220,9 @@ class Plan:
     `limits` hold with 1 - `probability` where they don't say otherwise. `objective` is the word of what was maximised
     and `value` what it came to; `prices` what each active bound costs; `schedules` compares with the label and with the
     other numbers of cycles and amounts of cold ligand that were tried, the plan first; `conflict` is set where no
-    schedule meets the limits (then no cycle is planned).
+    schedule meets the limits (then no cycle is planned). `scans` are the protocols weighed for the coming cycle, the
+    one to make first (empty where none was asked for or none is worth it). With `stopping` the cycles are given only
+    as long as its rule lets them, and `forecast` and `schedules[0]` count that in.
     """
 
     administrations: tuple[Administration, ...]
@@ -197,6 +238,8 @@ class Plan:
     conflict: Conflict | None = None
     limits: tuple = ()
     probability: float = 0.05
+    scans: tuple[ScanWorth, ...] = ()
+    stopping: Stopping | None = None
 
     def __repr__(self) -> str:
         if self.conflict is not None:

@@ -63,15 +63,18 @@ def _row(cycle, region, administered_MBq, draws, fraction, kind, truth_Gy) -> di
 
 
 def schedule_table(plan: Plan):
-    """The planned administrations with the constraint that stopped each from growing."""
+    """The planned administrations with the constraint that stopped each from growing; `share_given` is below 1 where a
+    stop rule may end the therapy before."""
     import pandas as pd
 
+    share = list(plan.stopping.given) if plan.stopping else [1.0] * len(plan.administrations)
     return pd.DataFrame(
         {
             "cycle": [a.cycle for a in plan.administrations],
             "day": [a.time_h / HOURS_PER_DAY for a in plan.administrations],
             "activity_MBq": [a.activity_MBq for a in plan.administrations],
             "amount_nmol": [a.amount_nmol for a in plan.administrations],
+            "share_given": share,
             "active_constraint": list(plan.active_constraint),
         }
     )

@@ -86,3 +86,11 @@ def front_of_nine():
     from twin.planning import front
 
     return best_of(lambda: front(_patient(), cycles=7), repeats=2)
+
+
+@bench(
+    "planning/plan with a stop rule, up to 6 cycles, 4 sets of scans, 200 draws, warm", unit="s", peer="asked of a plan",
+    peer_value=10.0,
+)  # fmt: skip
+def stop_rule():
+    return _plan("mean_tumour_dose", stop_at=("kidney_bed_40",))

@@ -50,10 +50,10 @@ def outcomes(outlook: Outlook, planned: Sequence[Administration], report: DoseRe
     lesions = list(outlook.surfaces.lesions)
     marrow = report.regions.index("red_marrow") if "red_marrow" in report.regions else None
     blood = cube(report.dose_Gy)[..., marrow] if marrow is not None else np.zeros((outlook.draws, MOST_CYCLES))
-    counts = _platelets(outlook.draws, padded, blood, _half_life_h(outlook, marrow), time_h)
+    counts = _platelets(outlook.draws, padded, blood, half_life_h(outlook, marrow), time_h)
     share = psa_share = None
     if lesions:
-        half_life = np.array([_half_life_h(outlook, k) for k in lesions])
+        half_life = np.array([half_life_h(outlook, k) for k in lesions])
         share, psa_share = _volume(outlook, padded, cube(report.bed_Gy)[..., lesions], half_life, time_h)
     is_psma = outlook.twin.study.ligand.startswith(("PSMA", "DCFPyL"))
     bands = lambda x: np.percentile(np.asarray(x), [5, 50, 95], axis=0)
@@ -66,7 +66,7 @@ def outcomes(outlook: Outlook, planned: Sequence[Administration], report: DoseRe
     )
 
 
-def _half_life_h(outlook: Outlook, region: int | None) -> float:
+def half_life_h(outlook: Outlook, region: int | None) -> float:
     """Median effective half-life of a region: ln 2 times the mean time of a decay, over its curve."""
     if region is None:
         return MARROW_HALF_LIFE_H

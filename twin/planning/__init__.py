@@ -1,12 +1,13 @@
 """Planning the coming cycles: objectives, limits with probability, prices, fronts, and what knowledge is worth."""
 
 from twin.constraints import default_limits
+from twin.patient import ScanWorth, Stopping
 from twin.planning.choices import Choices, PlateletRule
 from twin.planning.front import Front, FrontPoint, front
 from twin.planning.radiobiology import Variant, radiobiology
 from twin.planning.search import plan
 from twin.planning.setting import OBJECTIVES
-from twin.planning.worth import ScanWorth, scan_worth
+from twin.planning.worth import scan_worth
 
 __all__ = [
     "OBJECTIVES",
@@ -15,6 +16,7 @@ __all__ = [
     "FrontPoint",
     "PlateletRule",
     "ScanWorth",
+    "Stopping",
     "Variant",
     "default_limits",
     "front",

@@ -41,10 +41,14 @@ def exceeded_by(problem: Problem, v: Variables | None, limits) -> dict[str, floa
         v = Variables(zero.activity_MBq, amount, zero.interval_h)
     out = {}
     for lim, value in zip(limits, composite_totals(problem, v), strict=True):
-        total = np.asarray(value)
-        over = total < lim.value_Gy * (1 - 1e-6) if lim.at_least else total > lim.value_Gy * (1 + 1e-6)
-        out[lim.name] = float(np.mean(np.any(over, axis=-1)))
+        out[lim.name] = share_missing(lim, np.asarray(value))
     return out
+
+
+def share_missing(lim: Limit, total_Gy: np.ndarray) -> float:
+    """Share of draws that pass a limit, or fall short of a demand, in any entry of the last axis."""
+    over = total_Gy < lim.value_Gy * (1 - 1e-6) if lim.at_least else total_Gy > lim.value_Gy * (1 + 1e-6)
+    return float(np.mean(np.any(over, axis=-1)))
 
 
 def compared(name: str, outlook: Outlook, problem: Problem, v: Variables, coming_cycles: int, limits) -> Comparison:

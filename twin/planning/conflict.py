@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.optimize import minimize
 
@@ -35,15 +37,18 @@ def least_violation(problem: Problem, space: Space, rows: np.ndarray, begin: np.
     return min(((max(-float(np.min(s.slack[rows])), 0.0), s) for s in both), key=lambda pair: pair[0])
 
 
-def conflict_of(problem: Problem, space: Space, limits: tuple[Limit, ...], tail: float) -> Conflict | None:
-    """An irreducible set of limits that no point of `space` meets, or None where all can be met (to TOLERANCE)."""
+def conflict_of(
+    problem: Problem, space: Space, limits: tuple[Limit, ...], tail: float
+) -> tuple[Conflict | None, Solution]:
+    """An irreducible set of limits that no point of `space` meets, or None where all can be met (to TOLERANCE); and the
+    least violating point."""
     names = names_of_rows(problem, space, limits)
     every = tuple(dict.fromkeys(names))
     within = lambda kept: np.array([n in kept for n in names], bool)
     begins = (starts(problem, space)[0], np.full(space.size, 0.1))
     violation, least = min((least_violation(problem, space, within(every), x) for x in begins), key=lambda v: v[0])
     if violation <= TOLERANCE:
-        return None
+        return None, least
     members = every
     for name in every:
         fewer = tuple(n for n in members if n != name)
@@ -52,10 +57,10 @@ def conflict_of(problem: Problem, space: Space, limits: tuple[Limit, ...], tail:
     _, least = least_violation(problem, space, within(members), least.x)
     excess = {n: max(-float(least.slack[np.array([m == n for m in names])].min()), 0.0) for n in members}
     by_name = {lim.name: lim for lim in limits}
-    words = [_words(n, by_name.get(n), excess[n], tail) for n in members]
+    words = [passed_by(n, limits, excess[n], tail) for n in members]
     if all(n in by_name and by_name[n].at_least for n in members):
         words.append(f"even with {space.cap_MBq:g} MBq, the activity cap, in each of {space.cycles} cycles to come")
-    return Conflict(members, tuple(words), excess)
+    return Conflict(members, tuple(words), excess), least
 
 
 def names_of_rows(problem: Problem, space: Space, limits) -> list[str]:
@@ -65,7 +70,9 @@ def names_of_rows(problem: Problem, space: Space, limits) -> list[str]:
     return rows + ["molar activity"] * (space.cycles if space.molar_MBq_per_nmol else 0)
 
 
-def _words(name: str, limit: Limit | None, excess: float, tail: float) -> str:
+def passed_by(name: str, limits: Sequence[Limit], excess: float, tail: float) -> str:
+    """Words for a bound and the share by which the least violating schedule misses it."""
+    limit = next((lim for lim in limits if lim.name == name), None)
     if limit is None:
         return f"{name}: passed by {excess:.1%} in the least violating schedule"
     sign = -1 if limit.at_least else 1

@@ -11,15 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.compiled import compiled
-from twin.outlook import Coming, Outlook, doses
+from twin.outlook import Coming, doses
 from twin.outlook.surface import Surfaces
 from twin.patient import Knowledge
-from twin.planning.compare import course_effects
 from twin.planning.effects import effects
-from twin.planning.problem import Problem, Variables
-from twin.planning.solver import Solution
+from twin.planning.problem import Problem, Variables, joined
 
-STEPS = 24
+STEPS = 36
+"""Halvings of the log scale between 1e-4 and 1e4."""
 
 
 def _with_own_errors(problem: Problem, surfaces: Surfaces, factor, v: Variables):
@@ -38,12 +37,13 @@ def _worst_share(problem: Problem, found) -> jax.Array:
     for k, spec in enumerate(problem.specs):
         if spec.at_least:
             continue
-        r = spec.regions[0]
+        r = np.array(spec.regions)
         each = found.dose_Gy[..., r] if spec.quantity == "dose_Gy" else found.bed_Gy[..., r]
         past = problem.past_dose_Gy[:, r] * error[:, r]
         if spec.quantity != "dose_Gy":
             past = problem.past_weighted_Gy[:, r] * error[:, r] + problem.past_quadratic_Gy[:, r] * error[:, r] ** 2
-        total = jnp.max(each, axis=1) if spec.per == "cycle" else jnp.sum(each, axis=1) + past
+        worst = jnp.max(joined(problem, spec, each), axis=1)
+        total = worst if spec.per == "cycle" else joined(problem, spec, jnp.sum(each, axis=1) + past)
         shares.append(total / problem.value_Gy[k])
     return jnp.max(jnp.stack(shares), axis=0)
 
@@ -64,7 +64,7 @@ def scaled_to_each(problem: Problem, v: Variables, cap_MBq):
 
     draws = problem.surfaces.dose.shape[2]
     ends = jnp.full(draws, jnp.log(1e-4)), jnp.full(draws, jnp.log(1e4))
-    (low, _), _ = jax.lax.scan(halve, ends, None, length=STEPS + 12)
+    (low, _), _ = jax.lax.scan(halve, ends, None, length=STEPS)
     factor, found = at(low)
     error = jnp.exp(problem.surfaces.error)
     past = (problem.past_dose_Gy * error, problem.past_weighted_Gy * error, problem.past_quadratic_Gy * error**2)
@@ -72,10 +72,9 @@ def scaled_to_each(problem: Problem, v: Variables, cap_MBq):
     return factor * v.activity_MBq, effect.tumour_dose_Gy
 
 
-def knowledge_of(outlook: Outlook, problem: Problem, found: Solution, limits) -> Knowledge:
-    """What knowing each draw would allow, against the plan at `found`."""
-    v = found.space.variables(found.x)
-    activity, dose = (np.asarray(x) for x in scaled_to_each(problem, v, jnp.asarray(found.space.cap_MBq)))
-    plan_dose = np.asarray(course_effects(problem, v).tumour_dose_Gy)
+def knowledge_of(problem: Problem, v: Variables, cap_MBq: float, mine_MBq: float, mine_Gy: float) -> Knowledge:
+    """What knowing each draw would allow, against the plan's mean activity to come and tumour dose; `v` is the schedule
+    that is scaled to each draw."""
+    activity, dose = (np.asarray(x) for x in scaled_to_each(problem, v, jnp.asarray(cap_MBq)))
     total = activity.sum(axis=1)
-    return Knowledge(total, dose, float(total.mean() - np.sum(v.activity_MBq)), float(dose.mean() - plan_dose.mean()))
+    return Knowledge(total, dose, float(total.mean() - mine_MBq), float(dose.mean() - mine_Gy))

@@ -21,6 +21,7 @@ from pbpk.compiled import compiled
 from pbpk.platelets import PlateletChain, platelet_curve
 from twin.constraints import TUMOURS, WORST_LESION, Limit
 from twin.outlook import MOST_CYCLES, Coming, Outlook, doses
+from twin.outlook.read import Doses
 from twin.outlook.surface import Surfaces
 from twin.planning.effects import Effects, effects
 
@@ -95,13 +96,13 @@ def named_lesions(outlook: Outlook) -> tuple[int, ...]:
     return named or outlook.surfaces.lesions
 
 
-def independent_errors(outlook: Outlook, used: tuple[int, ...], seed: int = 0):
+def independent_errors(outlook: Outlook, used: tuple[int, ...]):
     """Factors [replicate, draw, 1 + cycle, used region] of fresh errors, a scrambled Sobol sequence; kidneys share."""
     replicates = max(int(np.ceil(COMPOSITE / outlook.draws)), 1)
     count = replicates * outlook.draws
     groups = list(dict.fromkeys(min(outlook.kidneys) if k in outlook.kidneys else k for k in used))
     width = (1 + MOST_CYCLES) * len(groups)
-    u = qmc.Sobol(width, seed=np.random.default_rng([SEED, seed])).random_base2(int(np.ceil(np.log2(max(count, 2)))))
+    u = qmc.Sobol(width, seed=np.random.default_rng(SEED)).random_base2(int(np.ceil(np.log2(max(count, 2)))))
     normal = ndtri(np.clip(u[:count], 1e-12, 1 - 1e-12)).reshape(replicates, -1, 1 + MOST_CYCLES, len(groups))
     at = [groups.index(min(outlook.kidneys) if k in outlook.kidneys else k) for k in used]
     mine = normal[..., at]
@@ -140,7 +141,7 @@ def evaluated(problem: Problem, v: Variables) -> Evaluated:
     effect = effects(problem.surfaces, found, past, problem.named, problem.kidneys, problem.mass_g, problem.dose_cv)
     slack = [_slack(problem, k, spec, middle) for k, spec in enumerate(problem.specs)]
     rows = jnp.concatenate(slack) if slack else jnp.zeros(0)
-    return Evaluated(_objective(problem, v, effect), rows, _platelets(problem, v, found))
+    return Evaluated(objective_of(problem, v, effect), rows, _platelets(problem, v, found))
 
 
 def totals(problem: Problem, spec: Spec, middle) -> Float[Array, "replicate draw cycle"]:
@@ -155,9 +156,15 @@ def totals(problem: Problem, spec: Spec, middle) -> Float[Array, "replicate draw
         each = each + (middle.bed_Gy[..., regions] - weighted) * factor**2
         before = before + problem.past_quadratic_Gy[:, regions] * first**2
     value = each if spec.per == "cycle" else (jnp.sum(each, axis=2) + before)[:, :, None]
+    return joined(problem, spec, value)
+
+
+def joined(problem: Problem, spec: Spec, values: Float[Array, "... region"]) -> Float[Array, ...]:
+    """The regions of a limit as one: the least of them, or their mean by mass."""
     if spec.join == "least":
-        return jnp.min(value, axis=-1)
-    return value @ (problem.mass_g[regions] / jnp.sum(problem.mass_g[regions]))
+        return jnp.min(values, axis=-1)
+    mass = problem.mass_g[np.array(spec.regions)]
+    return values @ (mass / jnp.sum(mass))
 
 
 def tail_of(values: Float[Array, "... composite"], spec: Spec, tail) -> Float[Array, ...]:
@@ -179,7 +186,7 @@ def _slack(problem: Problem, k: int, spec: Spec, middle) -> Float[Array, " row"]
     return share - 1 if spec.at_least else 1 - share
 
 
-def _objective(problem: Problem, v: Variables, effect: Effects):
+def objective_of(problem: Problem, v: Variables, effect: Effects):
     match problem.objective:
         case "mean_tumour_dose":
             return jnp.mean(effect.tumour_dose_Gy)
@@ -210,6 +217,12 @@ def _platelets(problem: Problem, v: Variables, found) -> Float[Array, " cycle"]:
     curve = platelet_curve(problem.chain, starts, marrow, half_life, start)
     low = jnp.quantile(curve, problem.platelet_tail, axis=0)
     return low / problem.lowest_per_nL - 1
+
+
+@compiled
+def middle_doses(problem: Problem, v: Variables) -> Doses:
+    """Doses of each draw without the errors that are independent of the draws."""
+    return doses(clean(problem.surfaces), Coming(v.activity_MBq, v.amount_nmol, v.interval_h, problem.trend))
 
 
 @compiled

@@ -51,12 +51,13 @@ def radiobiology(
 ) -> tuple[Variant, ...]:
     """The plan again with each tissue parameter at either end of its range; the first row has the table's values.
 
-    `unchanged_exceeded` says what the first row's activities would do if the changed number were the true one.
+    Schedules are those fixed today: a stop rule and scans among the choices are left out. `unchanged_exceeded` says
+    what the first row's activities would do if the changed number were the true one.
 
     Raises:
         InputError: as `twin.plan`.
     """
-    choices = choices or Choices(**variables)
+    choices = replace(choices or Choices(**variables), stop_at=(), scans=())
     look = _outlook(twin, choices, tissue)
     base = plan(twin, limits, objective, choices=choices, probability=probability, outlook=look)
     rows = [_row("", "as the table", np.nan, base, base.probability_exceeded)]

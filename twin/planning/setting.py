@@ -12,6 +12,7 @@ from pbpk import platelets
 from pbpk.parameters import ligand
 from twin.constraints import TUMOURS, WORST_LESION, Limit, activity_cap_MBq
 from twin.outlook import MOST_CYCLES, Outlook
+from twin.outlook.outcomes import half_life_h
 from twin.outlook.report import FOLLOW_UP_H
 from twin.planning.choices import Choices
 from twin.planning.problem import Problem, Spec, independent_errors, named_lesions, regions_of
@@ -30,8 +31,8 @@ OBJECTIVES = {
 }
 NEEDS_RESPONSE = ("tumour_volume",)
 """Objectives that need tumours that change size."""
-MARROW_HALF_LIFE_H = 30.0
-"""Of the marrow's dose rate, where the platelet rule asks and the marrow is not in the report."""
+STEP_MBQ, STEP_SHARE = 1.0, 1e-3
+"""Activities are planned in whole MBq, or in this share of the cap where that is less (alpha emitters)."""
 
 
 def checked_objective(name: str, outlook_lesions) -> str:
@@ -93,7 +94,7 @@ def problem_of(
         trend=jnp.exp(choices.trend_log_per_cycle * (np.arange(MOST_CYCLES) + len(given))),
         past_start_h=jnp.asarray([a.time_h for a in given], float),
         past_marrow_Gy=jnp.asarray(_given_dose(outlook, marrow)),
-        marrow_half_life_h=jnp.asarray(half_life_h(outlook, marrow)),
+        marrow_half_life_h=jnp.asarray(half_life_h(outlook, marrow if marrow >= 0 else None)),
         chain=None if rule is None else _chain(rule.chain or platelets.typical(), outlook.draws),
         lowest_per_nL=jnp.asarray(rule.lowest_per_nL if rule else 1.0),
         platelet_tail=jnp.asarray(float(tail)),
@@ -126,15 +127,6 @@ def _past(outlook: Outlook):
     return tuple(jnp.asarray(x.sum(axis=1) * factor**p) for x, p in zip(parts, (1, 1, 2), strict=True))
 
 
-def half_life_h(outlook: Outlook, region: int) -> float:
-    """Median effective half-life of a region from its curve: ln 2 times the mean time of a decay in it."""
-    if region < 0:
-        return MARROW_HALF_LIFE_H
-    curve = np.exp(np.asarray(outlook.surfaces.activity[0, :, region])).mean(axis=0)
-    mean_h = np.trapezoid(curve * outlook.time_h, outlook.time_h) / np.trapezoid(curve, outlook.time_h)
-    return float(np.log(2) * mean_h)
-
-
 def space_of(outlook: Outlook, choices: Choices, cycles_in_all: int) -> Space | None:
     """The variables of the cycles that are left of `cycles_in_all`; None where none is."""
     study, given = outlook.twin.study, len(outlook.given_administrations)
@@ -158,6 +150,11 @@ def space_of(outlook: Outlook, choices: Choices, cycles_in_all: int) -> Space | 
         molar_MBq_per_nmol=min(choices.molar_activity_MBq_per_nmol or np.inf, _carrier_free(study.nuclide)),
         last_interval_h=FOLLOW_UP_H,
     )
+
+
+def step_of(choices: Choices, space: Space) -> float:
+    """MBq that activities are whole multiples of."""
+    return choices.vial_step_MBq or min(STEP_MBQ, STEP_SHARE * space.cap_MBq)
 
 
 def _given_dose(outlook: Outlook, region: int) -> np.ndarray:

@@ -9,21 +9,21 @@ patients less what the same rule gives without a scan is what the scan is worth 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from calibration import noise
-from calibration.observations import Observations
 from dose.errors import InputError, describe
 from pbpk.compiled import compiled
+from twin.constraints import activity_cap_MBq
 from twin.outlook import Coming, Outlook, doses, outlook_of
 from twin.outlook.report import coming_of
-from twin.patient import PatientTwin, Plan
+from twin.patient import PatientTwin, Plan, ScanWorth
 from twin.planning.choices import Choices
-from twin.planning.problem import Problem, Variables, clean, tail_of
+from twin.planning.problem import Problem, Variables, clean, middle_doses, tail_of
+from twin.planning.scans import checked_times, shown_by
 from twin.planning.setting import problem_of
 
 TIMES_H = (4.0, 24.0, 48.0, 72.0, 96.0, 120.0, 168.0)
@@ -33,31 +33,20 @@ STEPS = 22
 SEED = 20_006
 
 
-@dataclass(frozen=True)
-class ScanWorth:
-    """A scan of `region` at `time_h` of the coming cycle: mean gain of later activity and of mean tumour dose, with the
-    standard error of the first; `share` is the first over what knowing the region's kinetics exactly would give."""
-
-    time_h: float
-    region: str
-    gain_MBq: float
-    gain_sd_MBq: float
-    gain_Gy: float
-    share: float
-
-
 def scan_worth(
     twin: PatientTwin | Outlook,
     made: Plan,
-    times_h: Sequence[float] = TIMES_H,
+    times_h: Sequence[float | Sequence[float]] = TIMES_H,
     *,
     region: str = "kidneys",
     probability: float = 0.05,
+    cap_MBq: float | None = None,
 ) -> tuple[ScanWorth, ...]:
-    """What one scan of the coming cycle is worth to the cycles after it, for each of `times_h`, best first.
+    """What scans of the coming cycle are worth to the cycles after it, for each of `times_h`, best first.
 
-    `made` is the plan that the later activities are scaled from, in their proportion. Error of the scan: that of SPECT
-    in calibration/data/noise.csv, shared errors taken as unknown.
+    An entry is one hour or several hours of one protocol, such as (24, 96). `made` is the plan that the later
+    activities are scaled from, in their proportion, up to `cap_MBq` each (default: the nuclide's cap). Error of a scan:
+    that of SPECT in calibration/data/noise.csv.
 
     Raises:
         InputError: fewer than two cycles planned, a region not in the report, hours outside of the outlook's curves.
@@ -68,46 +57,55 @@ def scan_worth(
         raise InputError(describe("plan", f"{len(made.administrations)} cycles to come", "two or more", do))
     if region not in outlook.regions:
         raise InputError(describe("region", region, f"one of {', '.join(outlook.regions)}", "name a reported region"))
-    if min(times_h) < outlook.time_h[0] or max(times_h) > outlook.time_h[-1]:
-        expected = f"{outlook.time_h[0]:g} to {outlook.time_h[-1]:g} h"
-        raise InputError(describe("times_h", f"{list(times_h)}", expected, "choose other hours"))
+    protocols = [tuple(map(float, np.atleast_1d(hours))) for hours in times_h]
+    checked_times(outlook, protocols)
     limits = tuple(lim for lim in made.limits if lim.region == region and not lim.at_least)
     if not limits:
         raise InputError(describe("plan: limits", f"none on {region}", "one that a scan of it bears on", "add one"))
-    return _ranked(outlook, made, limits, region, tuple(times_h), probability)
+    cap = cap_MBq or activity_cap_MBq(outlook.twin.study.nuclide)
+    return _ranked(outlook, made, limits, region, protocols, probability, cap)
 
 
-def _ranked(outlook: Outlook, made: Plan, limits, region: str, times_h, probability: float):
+def _ranked(outlook: Outlook, made: Plan, limits, region: str, protocols, probability: float, cap_MBq: float):
     c = coming_of(outlook, made.administrations)
     v = Variables(c.activity_MBq, c.amount_nmol, c.interval_h)
     problem = problem_of(outlook, limits, Choices(), "activity", probability, 1.0)
-    k = outlook.regions.index(region)
-    log_curve = np.log(np.maximum(_curves(outlook, c, k), 1e-300))
     later_MBq = float(np.sum(v.activity_MBq[1:]))
     per_MBq = _tumour_per_MBq(outlook, problem, v)
-    everything, _ = _gain(problem, v, None, 0.0, k)
+    most = max(cap_MBq / float(np.max(v.activity_MBq[1:])), 1.0)
+    everything, _ = _gain(problem, v, None, most)
     rows = []
-    for t in times_h:
-        seen = np.array([np.interp(t, outlook.time_h, curve) for curve in log_curve])
-        gain, error = _gain(problem, v, seen, _scan_sd(outlook, region, t, seen), k)
+    for hours in protocols:
+        gain, error = _gain(problem, v, _first_scan(outlook, problem, v, hours), most)
         share = gain / everything if everything > 0 else 0.0
-        rows.append(ScanWorth(t, region, gain * later_MBq, error * later_MBq, gain * later_MBq * per_MBq, share))
+        MBq, sd_MBq = gain * later_MBq, error * later_MBq
+        rows.append(ScanWorth(hours, region, MBq, sd_MBq, MBq * per_MBq, share, gain))
     return tuple(sorted(rows, key=lambda row: -row.gain_MBq))
 
 
-def _curves(outlook: Outlook, cycles: Coming, region: int) -> np.ndarray:
-    """Activity of the coming cycle [draw, time] without drift."""
-    basis = np.asarray(outlook.surfaces.amount.basis(cycles.amount_nmol[:1]))[0]
-    log = np.einsum("a,adt->dt", basis, np.asarray(outlook.surfaces.activity[:, :, region]))
-    return np.exp(log) * float(cycles.activity_MBq[0])
+def cheapest(rows: Sequence[ScanWorth], least_gain_per_scan: float) -> tuple[ScanWorth, ...]:
+    """Protocols with the one first whose gain, less `least_gain_per_scan` for each of its scans, is largest; empty
+    where no scan brings that much."""
+    net = lambda row: row.relative - least_gain_per_scan * len(row.times_h)
+    ordered = sorted(rows, key=lambda row: -net(row))
+    return tuple(ordered) if ordered and net(ordered[0]) > 0 else ()
 
 
-def _scan_sd(outlook: Outlook, region: str, time_h: float, log_activity) -> float:
-    """Log sd of what one SPECT shows of a region, own and shared errors."""
-    one, activity = np.ones(1), np.exp(np.median(log_activity)) * np.ones(1)
-    number = (outlook.example.cycle,)
-    seen = Observations((region,), time_h * one, activity, 0.03 * activity, np.nan * one, ("SPECT",), number)
-    return float(np.sqrt(noise.covariance(seen)[0, 0]))
+class _Scan(NamedTuple):
+    """One number that stands for all scans: `seen` [draw], how far drift moves it, and the sd of its error."""
+
+    seen: np.ndarray
+    reach: float
+    sd: float
+
+
+def _first_scan(outlook: Outlook, problem: Problem, v: Variables, hours: Sequence[float]) -> _Scan:
+    place = problem.specs[0].regions[0]
+    log_dose = np.log(np.asarray(middle_doses(problem, v).dose_Gy)[:, :1, place])
+    drift = np.array([outlook.drift_sd[place] ** 2])
+    shown = shown_by(outlook, v, 1, place, hours, log_dose, drift)
+    weight = shown.weight[0]
+    return _Scan(shown.deviation[:, 0] @ weight, float(weight.sum()), float(np.linalg.norm(weight @ shown.root)))
 
 
 def _tumour_per_MBq(outlook: Outlook, problem: Problem, v: Variables) -> float:
@@ -115,44 +113,46 @@ def _tumour_per_MBq(outlook: Outlook, problem: Problem, v: Variables) -> float:
     lesions = list(outlook.surfaces.lesions)
     if not lesions:
         return 0.0
-    found = doses(clean(problem.surfaces), Coming(v.activity_MBq, v.amount_nmol, v.interval_h, problem.trend))
+    found = middle_doses(problem, v)
     mass = outlook.mass_g[lesions] / outlook.mass_g[lesions].sum()
     later = np.asarray(found.dose_Gy)[:, 1:, lesions].sum(axis=1) @ mass
     return float(later.mean() / max(float(np.sum(v.activity_MBq[1:])), 1e-9))
 
 
-def _gain(problem: Problem, v: Variables, log_seen, sd: float, region: int) -> tuple[float, float]:
-    """Mean and standard error of the gain in the later cycles' scale; `log_seen` None knows the uptake exactly."""
+def _gain(problem: Problem, v: Variables, scan: _Scan | None, most: float) -> tuple[float, float]:
+    """Mean and standard error of the gain in the later cycles' scale, which is at most `most`; without a scan the
+    uptake is known exactly."""
     replicates, draws = problem.moved.shape[:2]
     rng = np.random.default_rng(SEED)
     truth = rng.choice(replicates * draws, PATIENTS, replace=False)
-    error = sd * rng.standard_normal((PATIENTS + 1, replicates * draws))
-    known = log_seen is None
-    seen = np.zeros(draws) if log_seen is None else np.asarray(log_seen)
-    with_scan, without = _scales(problem, v, jnp.asarray(seen), jnp.asarray(error), jnp.asarray(truth), region, known)
+    one = scan or _Scan(np.zeros(draws), 0.0, 0.0)
+    error = one.sd * rng.standard_normal((PATIENTS + 1, replicates * draws))
+    arrays = (jnp.asarray(one.seen), jnp.asarray(one.reach), jnp.asarray(error), jnp.asarray(truth), jnp.asarray(most))
+    with_scan, without = _scales(problem, v, *arrays, scan is None)
     gain = np.asarray(with_scan) - float(without)
     return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))
 
 
 @compiled
-def _scales(problem: Problem, v: Variables, log_seen, error, truth, region, known):
+def _scales(problem: Problem, v: Variables, seen, reach, error, truth, most, known):
     """Largest scale of the later cycles for each truth after its scan [patient], and without a scan."""
     middle = doses(clean(problem.surfaces), Coming(v.activity_MBq, v.amount_nmol, v.interval_h, problem.trend))
     place = problem.used.index(int(problem.specs[0].regions[0]))
     walk = jnp.log(problem.moved[:, :, 1, place]) - jnp.log(problem.moved[:, :, 0, place])
     size = jnp.log(middle.dose_Gy[:, 0, problem.specs[0].regions[0]]) + walk
-    shown = jnp.where(known, size, log_seen + walk).ravel() + error[-1] * (1 - known)
+    shown = jnp.where(known, size, seen + reach * walk).ravel() + error[-1] * (1 - known)
     size = size.ravel()
     centred = shown - jnp.mean(shown)
-    gain = jnp.mean((size - jnp.mean(size)) * centred) / jnp.mean(centred**2)
+    gain = jnp.mean((size - jnp.mean(size)) * centred) / jnp.maximum(jnp.mean(centred**2), 1e-20)
     shift = lambda i, noise: gain * (shown[i] - error[-1, i] * (1 - known) + noise[i] - shown)
-    none = _largest(problem, middle, jnp.zeros_like(size))
-    each = jax.vmap(lambda i, noise: _largest(problem, middle, shift(i, noise)))(truth, error[:-1])
+    none = _largest(problem, middle, jnp.zeros_like(size), most)
+    each = jax.vmap(lambda i, noise: _largest(problem, middle, shift(i, noise), most))(truth, error[:-1])
     return each, none
 
 
-def _largest(problem: Problem, middle, shift):
-    """Largest scale of the cycles after the first that keeps the limits, draws moved by `shift` [composite]."""
+def _largest(problem: Problem, middle, shift, most):
+    """Largest scale of the cycles after the first, up to `most`, that keeps the limits, draws moved by `shift`
+    [composite]."""
     factor = jnp.exp(shift.reshape(problem.moved.shape[:2]))[:, :, None]
 
     def fits(scale):
@@ -176,5 +176,5 @@ def _largest(problem: Problem, middle, shift):
         ok = fits(scale)
         return (jnp.where(ok, scale, low), jnp.where(ok, high, scale)), None
 
-    (low, _), _ = jax.lax.scan(halve, (jnp.zeros(()), jnp.full((), 4.0)), None, length=STEPS)
+    (low, _), _ = jax.lax.scan(halve, (jnp.zeros(()), most), None, length=STEPS)
     return low

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dose.provenance import sources
-from twin.patient import Comparison, Knowledge, Plan, Price
+from twin.patient import Comparison, Knowledge, Plan, Price, ScanWorth
 from twin.report.html import Interval, Markup, bullets, escaped, number, paragraph, percent, table
 from twin.tables import HOURS_PER_DAY, MBQ_PER_GBQ
 
@@ -71,9 +71,12 @@ def _administrations(plan: Plan) -> Markup:
         return paragraph("No administration is proposed.")
     head = ["cycle", "day", "activity, MBq", "ligand, nmol", "unlabelled before, nmol", "what stopped it growing"]
     rows = [
-        [str(a.cycle), a.time_h / HOURS_PER_DAY, f"{a.activity_MBq:.0f}", a.amount_nmol, a.cold_nmol, said]
+        [str(a.cycle), a.time_h / HOURS_PER_DAY, f"{a.activity_MBq:.5g}", a.amount_nmol, a.cold_nmol, said]
         for a, said in zip(plan.administrations, plan.active_constraint, strict=True)
     ]
+    if plan.stopping is not None:
+        head.append("given to")
+        rows = [[*row, percent(share)] for row, share in zip(rows, plan.stopping.given, strict=True)]
     return table(head, rows, "Proposed administrations")
 
 
@@ -114,7 +117,18 @@ def _schedule(s: Comparison, quantities, limits) -> list:
 def _said(plan: Plan) -> Markup:
     lines = [price_in_words(price, plan.objective) for price in plan.prices]
     lines += [knowledge_in_words(plan.knowledge)] if plan.knowledge else []
+    lines += [scan_in_words(plan.scans[0])] if plan.scans else []
     return Markup(f"<h3>What binds, and what it costs</h3>{bullets(lines)}" if lines else "")
+
+
+def scan_in_words(worth: ScanWorth) -> str:
+    """What the scans to make of the coming cycle are worth."""
+    hours = ", ".join(f"{h:g}" for h in worth.times_h)
+    return (
+        f"Scan {worth.region} {hours} h after the coming cycle: on average the cycles after it could get "
+        f"{worth.relative:.0%} more activity within the limits ({number(worth.gain_Gy)} Gy of tumour dose), "
+        f"{worth.share:.0%} of what knowing its kinetics exactly would allow"
+    )
 
 
 def price_in_words(price: Price, objective: str) -> str:

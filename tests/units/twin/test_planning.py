@@ -369,6 +369,49 @@ def test_the_kernel_of_it_all_is_differentiable():
             assert float(np.asarray(getattr(slope.slack, name))[0, c]) == pytest.approx(numeric, rel=1e-3)
 
 
+def test_cycles_at_the_floor_are_planned_and_named():
+    """Falling uptake wants late cycles as small as they may be: at the floor they are cycles all the same."""
+    made = planned(outlook(), (kidney(22.0),), floor_MBq=2500.0, trend_log_per_cycle=-0.8)
+    activity = [a.activity_MBq for a in made.administrations]
+    assert activity[-1] == pytest.approx(2500.0)
+    assert len(made.active_constraint) == len(activity) == 3
+    assert not any("no activity is left" in w for w in made.warnings)
+    assert len(made.table()) == 3
+
+
+def test_vials_too_large_for_limits_that_can_be_met_are_a_conflict():
+    look, small = outlook(), 1e-3
+    most = planned(look, (kidney(22.0),), vial_step_MBq=small).value
+    demand = Limit("tumour", "tumours", "dose_Gy", 0.999 * most, "test", rule="expectation", at_least=True)
+    assert planned(look, (kidney(22.0), demand), vial_step_MBq=small).conflict is None
+    made = planned(look, (kidney(22.0), demand), vial_step_MBq=2500.0)
+    assert made.administrations == ()
+    assert made.conflict is not None
+    assert made.conflict.members == ("tumour", "vial step")
+    assert "smaller step" in made.warnings[0]
+
+
+def test_alpha_activities_are_not_rounded_to_whole_megabecquerels():
+    doses = {"kidneys": np.full(100, 700.0), "tumour_1": np.full(100, 4000.0)}
+    given = (replace(GIVEN, nuclide="225Ac", activity_MBq=8.0),)
+    look = by_hand(doses, given=given, nuclide="225Ac")
+    made = planned(look, (kidney(20.0, "dose_Gy"),), cap_MBq=8.0)
+    total = 8.0 + sum(a.activity_MBq for a in made.administrations)
+    assert total == pytest.approx(20_000 / 700, rel=2e-3)
+
+
+def test_a_limit_on_the_worst_lesion_counts_every_lesion_in_what_knowledge_allows():
+    """An upper limit on all tumours holds for their mean, not for the first of them."""
+    rng = np.random.default_rng(5)
+    more = {"tumour_2": 8.0 * np.exp(0.1 * rng.standard_normal(300))}
+    look = outlook(draws=300, more=more, given=())
+    top = Limit("tumours", "tumours", "dose_Gy", 100.0, "test")
+    made = planned(look, (top,), cap_MBq=50_000.0)
+    assert made.knowledge is not None
+    mean = 0.5 * (4.0 + np.exp(np.asarray(look.surfaces.dose)[0, 0, :, 2]) * 1000)
+    np.testing.assert_allclose(made.knowledge.activity_MBq, 1000 * 100.0 / mean, rtol=1e-3)
+
+
 def test_the_forecast_has_the_trend_that_was_planned_with():
     look = outlook(draws=50)
     made = planned(look, (kidney(200.0),), trend_log_per_cycle=-0.4)
