@@ -157,11 +157,12 @@ def finished(solution: Solution) -> Solution:
     Raises:
         InputError: it hit the step limit.
     """
-    _require_end(solution.failed)
+    require_end(solution.failed)
     return solution
 
 
-def _require_end(failed) -> None:
+def require_end(failed) -> None:
+    """Raises InputError where a solve hit the step limit."""
     if bool(failed):
         do = "raise rtol, and check rates and volumes (pbpk.check.checked)"
         raise InputError(describe("solve of the kinetics", f"over {MAX_STEPS} steps", "fewer", do))
@@ -190,7 +191,7 @@ def freeze(
     """
     form = form or form_of(kin, seg)
     _, _, ends, steps, failed, recorded = _run(kin, seg, rtol, form, record=True, bed=False)
-    _require_end(failed)
+    require_end(failed)
     count, ends = int(steps), np.asarray(ends)[: len(seg.length_min)]
     size = multiple * int(np.ceil(count / multiple))
     h = np.ones(size)

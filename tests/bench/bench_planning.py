@@ -89,7 +89,7 @@ def front_of_nine():
 
 
 @bench(
-    "planning/plan with a stop rule, up to 6 cycles, 4 sets of scans, 200 draws, warm", unit="s", peer="asked of a plan",
+    "planning/plan with a stop rule, up to 6 cycles, 4 sets of scans, 200 draws, warm", unit="s", peer="asked",
     peer_value=10.0,
 )  # fmt: skip
 def stop_rule():

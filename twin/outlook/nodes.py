@@ -15,12 +15,13 @@ import numpy as np
 
 from calibration.forward import Course
 from calibration.parameters import Scaling
+from dose.nuclides import Radionuclide
 from dose.regions import is_tumour
 from pbpk.batch import in_threads
 from pbpk.kinetics import Kinetics
 from pbpk.levers import SIZE, Lever, changed
 from pbpk.segments import Segments, segments
-from pbpk.solve import PLANNING_RTOL, finished, solve
+from pbpk.solve import PLANNING_RTOL, require_end, solve
 from twin.forecast import CHUNK
 
 HOT_FRACTION = 1e-3
@@ -66,8 +67,10 @@ def solved(course: Course, names: tuple[str, ...], offsets, ask: Ask) -> Solved:
 
     def one(job) -> Solved:
         node, chunk = job
-        kin = _resized(scaling.apply(base, jnp.asarray(chunk.T)), tumours, float(ask.size[node]))
-        return _per_MBq(kin, course, ask, float(ask.amount_nmol[node]))
+        kin = resized(scaling.apply(base, jnp.asarray(chunk.T)), tumours, float(ask.size[node]))
+        found, failed = per_MBq(kin, course.nuclide, ask, float(ask.amount_nmol[node]))
+        require_end(failed)
+        return found
 
     parts, per_node = in_threads(one, jobs), len(chunks)
     nodes = [
@@ -77,36 +80,39 @@ def solved(course: Course, names: tuple[str, ...], offsets, ask: Ask) -> Solved:
     return Solved(*(np.stack(x, axis=-2) for x in zip(*nodes, strict=True)))
 
 
-def _resized(kin: Kinetics, tumours, size: float) -> Kinetics:
+def resized(kin: Kinetics, tumours, size: float) -> Kinetics:
+    """`kin` with all tumours `size` times as large, at their densities and perfusion."""
     if size == 1.0 or not tumours:
         return kin
     levers = [Lever(f"volume of {name}", SIZE, (name,)) for name in tumours]
     return changed(kin, levers, jnp.full((len(levers), 1), np.log(size)))
 
 
-def _per_MBq(kin: Kinetics, course: Course, ask: Ask, amount_nmol: float) -> Solved:
-    seg, hot_nmol, read_min = _segments(course, ask, amount_nmol)
-    found = finished(solve(kin, seg, rtol=PLANNING_RTOL))
+def per_MBq(kin: Kinetics, nuclide: Radionuclide, ask: Ask, amount_nmol: float) -> tuple[Solved, bool]:
+    """One node for every lane of `kin`, and whether the solve hit the step limit."""
+    seg, hot_nmol, read_min = _segments(nuclide, ask, amount_nmol)
+    found = solve(kin, seg, rtol=PLANNING_RTOL)
     at = [int(np.argmin(np.abs(seg.end_min - minute))) for minute in read_min]
     at_time, at_left = at[: len(ask.time_h)], at[len(ask.time_h) :]
-    MBq, end = hot_nmol * course.nuclide.activity_MBq_per_nmol, found.integrals
+    MBq, end = hot_nmol * nuclide.activity_MBq_per_nmol, found.integrals
     per_hot = lambda x: np.asarray(x) / hot_nmol
     hot = found.hot
     pools = jnp.concatenate([hot.organ_total(found.layout), hot.blood], axis=1)[np.array(at_time, int)]
     total = sum(jnp.sum(pool[np.array(at_left, int)], axis=1) for pool in found.total)
-    return Solved(
+    solved_lanes = Solved(
         per_hot(jnp.concatenate([end.organ[-1], end.blood[-1]])) / 60,
-        np.asarray(end.kill[-1]) * (course.nuclide.activity_MBq_per_nmol / 60 / MBq) ** 2,
+        np.asarray(end.kill[-1]) * (nuclide.activity_MBq_per_nmol / 60 / MBq) ** 2,
         np.moveaxis(per_hot(pools), 0, 1),
         np.asarray(total) / (amount_nmol + ask.cold_nmol),
     )
+    return solved_lanes, bool(found.failed)
 
 
-def _segments(course: Course, ask: Ask, amount_nmol: float) -> tuple[Segments, float, np.ndarray]:
+def _segments(nuclide: Radionuclide, ask: Ask, amount_nmol: float) -> tuple[Segments, float, np.ndarray]:
     """The doses of one cycle, its hot amount (nmol), and the minutes read."""
     lead_min, hot = 60 * ask.cold_lead_h * (ask.cold_nmol > 0), HOT_FRACTION * amount_nmol
     read_min = lead_min + 60 * np.concatenate([ask.time_h, ask.left_h])
-    end_min = lead_min + 60 * max(HALF_LIVES * course.nuclide.half_life_h, float(np.max(ask.left_h, initial=0.0)))
+    end_min = lead_min + 60 * max(HALF_LIVES * nuclide.half_life_h, float(np.max(ask.left_h, initial=0.0)))
     start, duration = [lead_min], [60 * ask.infusion_h]
     total, labelled = [amount_nmol], [hot]
     if ask.cold_nmol > 0:

@@ -59,7 +59,7 @@ def virtual_cohort(
         InputError: an unknown tracer or width, fewer than two patients, or cycles outside 1 to 12.
     """
     _check(patients, cycles, widths)
-    study = _study(tracer)
+    study = typical_study(tracer)
     outlook = outlook_of(_twin(study, patients, seed, widths))
     surfaces = _with_departures(outlook, seed)
     steps = coming([UNIT_MBq] * cycles, outlook.example.amount_nmol, 0.0, tumour_trend_log_per_cycle)
@@ -88,7 +88,7 @@ def _check(patients: int, cycles: int, widths: str) -> None:
         raise InputError(describe("widths", f'"{widths}"', expected, "correct it"))
 
 
-def _study(tracer: str) -> Study:
+def typical_study(tracer: str) -> Study:
     """The reference patient with segmented lesions, and kidneys of the reference size segmented too."""
     drug, nuclide = split_tracer(tracer, "virtual_cohort")
     volumes = {subject: number("volume", subject) for subject, _ in subjects("volume")}

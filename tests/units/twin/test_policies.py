@@ -34,7 +34,7 @@ from twin.policies.amounts import best_split, largest
 from twin.policies.intervals import bootstrap, wilson
 from twin.policies.measure import Noise, exact, log_error
 from twin.policies.trial import beliefs, simulated
-from twin.policies.virtual import _study, _twin, _with_departures
+from twin.policies.virtual import _twin, _with_departures, typical_study
 
 REGIONS, MASS_G = ("kidneys", "tumour_1"), np.array([300.0, 20.0])
 CURVATURE = 2.8 / (2.8 + 51.6) / 2.6
@@ -379,7 +379,7 @@ def learnt() -> DosePrior:
 
 def test_a_cohort_is_what_its_outlook_reads_at_any_activity():
     made = virtual_cohort(patients=6, cycles=3)
-    outlook = outlook_of(_twin(_study("177Lu-PSMA-617"), 6, 0, "prior"))
+    outlook = outlook_of(_twin(typical_study("177Lu-PSMA-617"), 6, 0, "prior"))
     activity = np.array([3000.0, 7400.0, 11000.0])
     read = doses_compiled(_with_departures(outlook, 0), coming(activity, outlook.example.amount_nmol, 0.0))
     for region in made.regions:

@@ -1,0 +1,65 @@
+"""Reading the surfaces of a block in the middle of a therapy: doses per MBq at the tumours' size of now."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from calibration import noise
+from twin.deposit import is_renal
+from twin.trial.people import DRIFT, Group
+from twin.trial.physics import Truth
+
+MOST_CYCLES = 12
+
+
+class PerMBq(NamedTuple):
+    """Dose, weighted dose (Gy/MBq) and what the BED adds (Gy/MBq^2) of one cycle, [patient, region]."""
+
+    dose: np.ndarray
+    weighted: np.ndarray
+    quadratic: np.ndarray
+
+
+def drift_of(group: Group, regions: tuple[str, ...]) -> np.ndarray:
+    """Log drift of uptake [patient, cycle, region], 0 in the first cycle; both kidneys and all tumours of a patient
+    have random walks of their own regions. Zeros where the design has no drift."""
+    shape = (MOST_CYCLES, len(regions))
+    if not group.design.cohort.drift:
+        return np.zeros((group.count, *shape))
+    step = group.normals(DRIFT, *shape) * [noise.drift_log_sd(r, 1) for r in regions]
+    step[:, 0] = 0.0
+    return np.cumsum(step, axis=1)
+
+
+def at_size(truth: Truth, log_size: np.ndarray, class_mL: np.ndarray) -> PerMBq:
+    """Per MBq with each class of tumours at exp(`log_size`) [patient, class] of its first volume; organs see the size
+    of all tumours together."""
+    share = class_mL / class_mL.sum(axis=1, keepdims=True)
+    together = np.sum(np.exp(log_size) * share, axis=1)
+    size = np.repeat(together[:, None], len(truth.regions), axis=1)
+    size[:, truth.tumours] = np.exp(log_size)
+    basis = _basis(truth, size)
+    read = lambda log: np.exp(np.einsum("prs,spr->pr", basis, log))
+    return PerMBq(read(truth.dose), read(truth.weighted), read(truth.quadratic))
+
+
+def _basis(truth: Truth, size: np.ndarray) -> np.ndarray:
+    axis = truth.size
+    if axis.nodes == 1:
+        return np.ones((*size.shape, 1))
+    place = 2 * np.log(np.clip(size, axis.low, axis.high) / axis.low) / np.log(axis.high / axis.low) - 1
+    return chebyshev.chebvander(place, axis.nodes - 1)
+
+
+def moved(found: PerMBq, log_factor: np.ndarray) -> PerMBq:
+    """With uptake changed by exp(`log_factor`) [patient, region]."""
+    factor = np.exp(log_factor)
+    return PerMBq(found.dose * factor, found.weighted * factor, found.quadratic * factor**2)
+
+
+def renal(regions: tuple[str, ...]) -> int:
+    """Place of the kidneys."""
+    return next(k for k, r in enumerate(regions) if is_renal(r))
