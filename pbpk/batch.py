@@ -93,11 +93,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(function: Callable, items) -> list:
-    """Results of `function` in order; the first alone, so that it is compiled once. JAX lets go of Python's lock."""
+def in_threads(function: Callable, items, workers: int | None = None) -> list:
+    """Results of `function` in order; the first alone, so that it is compiled once. JAX lets go of Python's lock.
+
+    `workers` are threads (default: the cores this process may use).
+    """
     first, *others = items
     done = [function(first)]
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         return done + list(pool.map(function, others))
 
 

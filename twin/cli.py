@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from dose.errors import InputError, TheratwinError, describe
+from twin.cli_trial import trial_app
 from twin.cli_work import (
     console,
     require_double_precision,
@@ -236,6 +237,9 @@ def doctor(out: Out = Path()):
         console.print(f"{mark} {name:<18} {escape(words)}", soft_wrap=True, highlight=False)
     if not all(good for good, _ in findings.values()):
         raise typer.Exit(BROKEN)
+
+
+app.add_typer(trial_app(told_in_words), name="trial")
 
 
 def main():

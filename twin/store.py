@@ -22,7 +22,7 @@ from pbpk.administration import Administration
 from pbpk.anatomy import Anatomy
 from pbpk.parameters import Covariates
 from twin.patient import LedgerEntry, PatientTwin, Study
-from twin.whole import not_writable, replace_folder, write_whole
+from twin.whole import not_writable, replace_folder, standing, write_whole
 
 FORMAT = 4
 """Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
@@ -93,8 +93,7 @@ def open(folder) -> PatientTwin:
     Raises:
         InputError: no twin there, damaged, or written by a newer version.
     """
-    folder = Path(folder)
-    folder = folder if (folder / "twin.json").is_file() else folder / "twin"
+    folder = _place(folder)
     words, arrays = _read(folder)
     return PatientTwin(
         study=_study(words["study"], arrays),
@@ -105,10 +104,15 @@ def open(folder) -> PatientTwin:
     )
 
 
+def _place(path) -> Path:
+    """Where the twin of `path` is, or would be."""
+    own, within = standing(Path(path)), standing(Path(path) / "twin")
+    return own if (own / "twin.json").is_file() else within
+
+
 def holds_twin(path) -> bool:
     """Whether `open` would look for a twin here: a saved one, or a results folder with one in it."""
-    folder = Path(path)
-    return any((place / "twin.json").is_file() for place in (folder, folder / "twin"))
+    return (_place(path) / "twin.json").is_file()
 
 
 def _read(folder: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import uuid
@@ -34,8 +35,18 @@ def not_writable(folder, error: OSError) -> InputError:
     return InputError(describe("output folder", found, "a folder that can be written", "choose another --out"))
 
 
+def standing(place: Path) -> Path:
+    """`place`, or, where a `replace_folder` was cut off between its two renames, the hidden sibling that was there."""
+    olds = [] if place.exists() else _olds(place)
+    return max(olds, key=lambda old: old.stat().st_mtime, default=place)
+
+
+def _olds(place: Path) -> list[Path]:
+    return list(place.parent.glob(f".{glob.escape(place.name)}.old.*"))
+
+
 def replace_folder(new: Path, place: Path) -> None:
-    """Put `new` (a sibling) where `place` is; what was there goes only after the new one stands."""
+    """Put `new` (a sibling) where `place` is; what was there goes only after the new one stands (see `standing`)."""
     old = place.with_name(f".{place.name}.old.{uuid.uuid4().hex}")
     if place.exists():
         place.replace(old)
@@ -45,4 +56,5 @@ def replace_folder(new: Path, place: Path) -> None:
         if old.exists():
             old.replace(place)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    for cut_off in _olds(place):
+        shutil.rmtree(cut_off, ignore_errors=True)

@@ -214,7 +214,7 @@ def _said(error: ValidationError, where: str) -> str:
 
 
 def read_design(path) -> TrialDesign:
-    """A design from a TOML file, or a shipped one by its name (`library()`).
+    """A design from a TOML file, or a shipped one by its name (`shipped_designs()`).
 
     Raises:
         InputError: no such file, no TOML, or fields that are wrong.
@@ -228,16 +228,16 @@ def read_design(path) -> TrialDesign:
 
 
 def _text(path) -> tuple[str, str]:
-    if str(path) in library():
+    if str(path) in shipped_designs():
         return files("twin.trial").joinpath("designs", f"{path}.toml").read_text(encoding="utf-8"), str(path)
     try:
         return Path(path).read_text(encoding="utf-8"), Path(path).name
     except (OSError, UnicodeDecodeError) as error:
-        expected = "a trial.toml, or a shipped design: " + ", ".join(library())
+        expected = "a trial.toml, or a shipped design: " + ", ".join(shipped_designs())
         raise InputError(describe(str(path), "no readable file", expected, "give the path of a design")) from error
 
 
-def library() -> tuple[str, ...]:
+def shipped_designs() -> tuple[str, ...]:
     """Names of the shipped designs."""
     folder = files("twin.trial").joinpath("designs")
     return tuple(sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")))

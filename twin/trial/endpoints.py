@@ -17,9 +17,10 @@ from scipy.special import ndtr
 from pbpk import platelets, psa
 from pbpk.volume import published
 from twin.constraints import limit
-from twin.trial.course import LN2, Course, lethal_mL
+from twin.trial.course import Course, lethal_mL
 from twin.trial.people import RESPONSE
 from twin.trial.reading import MOST_CYCLES
+from twin.trial.unfolding import LN2
 
 STEP_D = 14.0
 """Days between the times at which volume and PSA are followed."""

@@ -8,8 +8,7 @@ Errors of a scan are those of calibration/data/noise.csv: own ones, and shared o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,16 +18,14 @@ from calibration.observations import Observations
 from twin.constraints import limit
 from twin.policies.belief import DoseBelief, DosePrior
 from twin.policies.measure import Noise
-from twin.trial.design import Imaging, Regimen, TrialDesign
-from twin.trial.people import SCANS, group
-from twin.trial.physics import Source, Truth, truth_of
+from twin.trial.design import Imaging, Regimen
+from twin.trial.people import SCANS
+from twin.trial.physics import Truth
 from twin.trial.reading import MOST_CYCLES, PerMBq, at_size
 
 if TYPE_CHECKING:
-    from twin.trial.course import Scene
+    from twin.trial.unfolding import Scene
 
-TRAINING_SEED, TRAINING_BLOCKS = 2**31 - 1, 6
-"""Virtual patients that the linear estimator learns from: no trial may have this seed."""
 COUNTING = 0.03
 MOST_SCANS = 8
 
@@ -60,7 +57,8 @@ class AbstractEstimator(ABC):
 
 
 class Learned(NamedTuple):
-    """Regression of a region's log dose per MBq on its log activities per MBq at the scans, [.., region]."""
+    """Regression of a region's log dose per MBq on its log activities per MBq at the scans, [.., region]; `trend`
+    [cycle, region] is how the mean log dose changes from the first cycle on, as tumours shrink."""
 
     weight: np.ndarray
     mean_seen: np.ndarray
@@ -70,6 +68,7 @@ class Learned(NamedTuple):
     shared_root: np.ndarray
     own_sd: np.ndarray
     prior: DosePrior
+    trend: np.ndarray
 
     def of(self, place: int) -> tuple[DosePrior, Noise]:
         """Prior and errors of one region alone, for a policy's belief."""
@@ -93,7 +92,9 @@ class Linear(AbstractEstimator):
         prior, errors = self.learned.of(self._place(scene))
         if self.exact:
             errors = Noise(np.zeros(1), np.zeros(1), np.zeros(1))
-        return Known(scene, DoseBelief.of(prior, errors, scene.group.count, MOST_CYCLES))
+        belief = DoseBelief.of(prior, errors, scene.group.count, MOST_CYCLES)
+        trend = np.append(self.learned.trend[:, self._place(scene)], 0.0)  # the last entry is the lasting error
+        return Known(scene, replace(belief, mean=belief.mean + trend))
 
     def after(self, known: Known, cycle: int, activity_MBq: np.ndarray, per: PerMBq) -> tuple[Known, Estimate]:
         true = np.log(per.dose)
@@ -136,44 +137,6 @@ def scan_activity(truth: Truth, arm: Regimen) -> np.ndarray:
     return np.maximum(truth.activity[..., at], 1e-12)
 
 
-@cache
-def learned(design: TrialDesign, source: Source, imaging: Imaging) -> Learned:
-    """Weights from virtual patients of another seed, with the design's population."""
-    cohort = design.cohort.model_copy(update={"response": False, "file": None})
-    others = design.model_copy(update={"seed": TRAINING_SEED, "cohort": cohort})
-    blocks = [truth_of(group(others, k), source) for k in range(TRAINING_BLOCKS)]
-    zero = lambda t: np.zeros((len(t.mass_g), len(t.tumours)))
-    per = [at_size(t, zero(t), np.ones((len(t.mass_g), len(t.tumours)))) for t in blocks]
-    dose, weighted, quadratic = (np.concatenate(x) for x in zip(*per, strict=True))
-    at = [source.times_h.index(t) for t in imaging.times_h]
-    seen = np.log(np.maximum(np.concatenate([t.activity[..., at] for t in blocks]), 1e-12))
-    return _regression(blocks[0].regions, np.log(dose), weighted / dose, np.log(quadratic), seen, imaging, design)
-
-
-def _regression(regions, log_dose, ratio, log_quadratic, seen, imaging: Imaging, design: TrialDesign) -> Learned:
-    drift = np.array([noise.drift_log_sd(r, 1) for r in regions]) * design.cohort.drift
-    rows = [_of_region(r, log_dose[:, k], seen[:, k], drift[k], imaging) for k, r in enumerate(regions)]
-    weight, lasting, fresh, root, own = (np.stack(x) for x in zip(*rows, strict=True))
-    curvature = log_quadratic - 2 * log_dose
-    prior = DosePrior(
-        regions, log_dose.mean(axis=0), np.cov(log_dose, rowvar=False), drift, np.exp(np.log(ratio).mean(axis=0)),
-        curvature.mean(axis=0), curvature.std(axis=0),
-    )  # fmt: skip
-    return Learned(weight, seen.mean(axis=0), log_dose.mean(axis=0), lasting, fresh, root, own, prior)
-
-
-def _of_region(region: str, log_dose: np.ndarray, seen: np.ndarray, drift: float, imaging: Imaging):
-    """Weights [scan], sds of the lasting and the fresh error of the estimate, and of the scans' errors."""
-    own, shared = scan_errors(region, np.exp(np.median(seen, axis=0)), imaging)
-    away, size = seen - seen.mean(axis=0), log_dose - log_dose.mean()
-    between = away.T @ away / len(away)
-    spread = between + drift**2 + np.diag(own**2) + shared
-    weight = np.linalg.solve(spread, away.T @ size / len(away) + drift**2)
-    lasting = np.var(size - away @ weight) + weight @ shared @ weight
-    fresh = (weight.sum() - 1) ** 2 * drift**2 + np.sum((weight * own) ** 2)
-    return weight, np.sqrt(lasting), np.sqrt(fresh), np.linalg.cholesky(shared + 1e-12 * np.eye(len(own))), own
-
-
 def scan_errors(region: str, activity: np.ndarray, imaging: Imaging) -> tuple[np.ndarray, np.ndarray]:
     """Sd of each scan's own log error [scan], and covariance of the shared ones [scan, scan]."""
     n = len(activity)
@@ -183,8 +146,3 @@ def scan_errors(region: str, activity: np.ndarray, imaging: Imaging) -> tuple[np
     )  # fmt: skip
     own = np.sqrt(noise.log_sd(obs) ** 2 + np.log1p(imaging.proportional**2))
     return own, noise.shared_errors(obs).covariance
-
-
-def estimator_of(design: TrialDesign, arm: Regimen, source: Source) -> AbstractEstimator:
-    """The estimator that an arm names."""
-    return Linear(arm, learned(design, source, arm.imaging), exact=arm.estimator == "exact")

@@ -82,7 +82,7 @@ def first_doses(trial: Trial, arms: dict[str, str]) -> dict[str, dict[str, np.nd
     """Gy/GBq of the first cycle by tracer and region, [patient], of up to `MOST` patients or a little more."""
     rows: dict[str, list[pd.DataFrame]] = {tracer: [] for tracer in arms}
     seen = 0
-    parts = zip(trial.by_part("doses", DOSES), trial.by_part("cycles", CYCLES), strict=True)
+    parts = zip(trial.by_part("doses", list(DOSES)), trial.by_part("cycles", list(CYCLES)), strict=True)
     for doses, cycles in parts:
         for tracer, arm in arms.items():
             rows[tracer].append(_per_GBq(doses[doses.arm == arm], cycles[cycles.arm == arm]))

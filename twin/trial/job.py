@@ -11,16 +11,15 @@ import pyarrow as pa
 from dose.provenance import numbers_of
 from pbpk.batch import in_threads
 from twin.trial.cohort_file import require_rows, sha256_of
-from twin.trial.course import Biology, Course, Scene, run_arm
+from twin.trial.course import Course, run_arm
 from twin.trial.design import Regimen, TrialDesign
 from twin.trial.endpoints import LATE_SCANS_H
-from twin.trial.estimators import estimator_of
-from twin.trial.lesion_doses import lesion_factors
+from twin.trial.executors import threads
 from twin.trial.people import BLOCK, group
-from twin.trial.physics import Source, truth_of
-from twin.trial.reading import drift_of
+from twin.trial.physics import Source
 from twin.trial.rows import rows_of
 from twin.trial.schema import TABLES, VERSION, arrow_table
+from twin.trial.training import estimator_of, scene_of
 
 DEPENDS_ON = {
     "pbpk": ("people.csv", "lesions.csv", "ligands.csv", "physiology.csv", "outcomes.csv"),
@@ -70,7 +69,7 @@ class TrialJob:
     def compute(self, first: int, last: int) -> dict[str, pa.Table]:
         """Tables of patients first .. last - 1; `first` is the beginning of a block."""
         blocks = range(first // BLOCK, -(-last // BLOCK))
-        rows = in_threads(lambda k: block_rows(self.design, k, last), blocks)
+        rows = in_threads(lambda k: block_rows(self.design, k, last), blocks, threads())
         return {name: _stacked(name, [row[name] for row in rows]) for name in TABLES}
 
 
@@ -93,12 +92,6 @@ def courses(design: TrialDesign, block: int) -> list[Course]:
             scenes[source] = scene_of(people, source)
         out.append(run_arm(scenes[source], arm, estimator_of(design, arm, source)))
     return out
-
-
-def scene_of(people, source: Source) -> Scene:
-    truth = truth_of(people, source)
-    factors = lesion_factors(people, truth, source.tracer)
-    return Scene(people, truth, drift_of(people, truth.regions), Biology.of(people), factors)
 
 
 def source_of(design: TrialDesign, arm: Regimen) -> Source:

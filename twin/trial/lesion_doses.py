@@ -12,7 +12,7 @@ import numpy as np
 
 from dose.regions import density_g_per_mL
 from twin.study import split_tracer
-from twin.trial.people import CLASSES, EMPTY_ML, Group
+from twin.trial.people import EMPTY_ML, Group
 from twin.trial.physics import SMALLEST_G, Truth, absorbed_energy
 from twin.trial.reading import at_size
 
@@ -26,7 +26,7 @@ def lesion_factors(group: Group, truth: Truth, tracer: str) -> np.ndarray:
     absorbed, _ = absorbed_energy("tumour_1", split_tracer(tracer, "tracer")[1])
     mass = group.lesions.volume_mL * density_g_per_mL("tumour_1")
     energy = np.where(group.classes >= 0, absorbed(np.maximum(mass, SMALLEST_G)), 0.0)
-    log_class = np.log(at_size(truth, np.zeros((group.count, CLASSES)), group.class_mL).dose[:, truth.tumours])
+    log_class = np.log(at_size(truth, np.zeros_like(group.class_mL), group.class_mL).dose[:, truth.tumours])
     found = np.zeros_like(mass)
     for k in range(group.count):
         found[k] = _of_patient(group, k, log_class[k], energy[k])
@@ -54,7 +54,7 @@ def _continued(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _normalised(group: Group, found: np.ndarray) -> np.ndarray:
     out = np.zeros_like(found)
-    for c in range(CLASSES):
+    for c in range(group.class_mL.shape[1]):
         here = group.classes == c
         mL = np.where(here, group.lesions.volume_mL, 0.0)
         mean = np.sum(mL * found, axis=1) / np.maximum(mL.sum(axis=1), 1e-12)

@@ -21,7 +21,7 @@ PEOPLE, LESIONS, KINETICS, DRIFT, SCANS, DROPOUT, RESPONSE = range(7)
 """Streams of random numbers under a trial's seed."""
 BLOCK = 48
 """Patients solved together: block b holds patients 48 b to 48 b + 47, whatever chunk, worker or number is asked for."""
-CLASSES = 4
+CLASSES = 6
 """Compartments that all lesions of a patient are put into, by receptor density."""
 EMPTY_ML = 1e-3
 """Volume of a class without a lesion: it takes up nothing that counts."""
@@ -62,15 +62,16 @@ def stream_key(seed: int, stream: int):
     return jax.random.fold_in(jax.random.key(seed), stream)
 
 
-def group(design: TrialDesign, block: int) -> Group:
-    """The patients of one block. Trials compute block by block, so that no result depends on how many are asked for."""
+def group(design: TrialDesign, block: int, parts: int = CLASSES) -> Group:
+    """The patients of one block. Trials compute block by block, so that no result depends on how many are asked for.
+    Lesions are put into `parts` classes."""
     first, last = BLOCK * block, BLOCK * (block + 1)
     target = design.target
     people = draw_people(target, stream_key(design.seed, PEOPLE), first, last)
     people = with_file(people, design.cohort.file)
     lesions = draw_lesions(lesion_law(target.upper()), stream_key(design.seed, LESIONS), first, last)
-    classes = classes_of(lesions)
-    inside = [classes == k for k in range(CLASSES)]
+    classes = classes_of(lesions, parts)
+    inside = [classes == k for k in range(parts)]
     mL = np.stack([np.sum(lesions.volume_mL * here, axis=1) for here in inside], axis=1)
     sites = np.stack([np.sum(lesions.volume_mL * lesions.relative_uptake * here, axis=1) for here in inside], axis=1)
     uptake = np.where(mL > 0, sites / np.maximum(mL, 1e-12), 1.0)
@@ -78,12 +79,12 @@ def group(design: TrialDesign, block: int) -> Group:
     return Group(design, people, lesions, classes, mL, uptake, bodies(people, target, mL))
 
 
-def classes_of(lesions: Lesions) -> np.ndarray:
+def classes_of(lesions: Lesions, parts: int = CLASSES) -> np.ndarray:
     """Class of each lesion by rank of its uptake among the patient's, in classes of equal numbers; -1: no lesion."""
     count = lesions.count[:, None]
     there = np.arange(lesions.volume_mL.shape[1]) < count
     rank = np.argsort(np.argsort(np.where(there, lesions.relative_uptake, np.inf), axis=1), axis=1)
-    return np.where(there, np.minimum(rank * CLASSES // np.maximum(count, CLASSES), CLASSES - 1), -1)
+    return np.where(there, np.minimum(rank * parts // np.maximum(count, parts), parts - 1), -1)
 
 
 def offsets(group: Group, drug: Ligand) -> tuple[tuple[str, ...], np.ndarray]:

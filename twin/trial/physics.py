@@ -36,6 +36,8 @@ ORGANS = ("kidneys", "liver", "spleen", "parotid", "submandibular", "lacrimal", 
 SIZE = Axis(0.02, 3.0, 4)
 ONE = Axis(1.0, 1.0, 1)
 LEFT_H = np.array([1008.0])
+USUAL_G = 3.0
+"""Mass of a lesion whose energy per decay stands in for a class without any."""
 MASS_NODES, SMALLEST_G = 40, 0.02
 """Masses (g) between which the energy absorbed per decay is interpolated; lesions are of 1 mL and more."""
 SMALLEST = 1e-300
@@ -168,7 +170,7 @@ def _coefficient(group: Group, region: str, nuclide: str, grams: np.ndarray) -> 
     absorbed, low_let = absorbed_energy("tumour_1", nuclide)
     mL = np.where(group.classes == k, group.lesions.volume_mL, 0.0)
     mean = np.sum(mL * absorbed(np.maximum(mL * density_g_per_mL(region), SMALLEST_G)), axis=1)
-    share = np.where(mL.sum(axis=1) > 0, mean / np.maximum(mL.sum(axis=1), 1e-12), absorbed(grams))
+    share = np.where(mL.sum(axis=1) > 0, mean / np.maximum(mL.sum(axis=1), 1e-12), absorbed(USUAL_G))
     return share / grams, low_let
 
 

@@ -12,12 +12,12 @@ from twin.constraints import limit
 from twin.trial.course import ENDED, lethal_mL, run_arm
 from twin.trial.design import design_of
 from twin.trial.endpoints import volume_shares
-from twin.trial.estimators import estimator_of, learned
-from twin.trial.job import TrialJob, block_rows, courses, scene_of, source_of
+from twin.trial.job import TrialJob, block_rows, courses, source_of
 from twin.trial.lesion_doses import _continued
 from twin.trial.people import BLOCK, CLASSES, classes_of, group
 from twin.trial.reading import at_size
 from twin.trial.rows import lesion_dose_Gy, rows_of, status_of
+from twin.trial.training import estimator_of, learned, scene_of
 
 WORDS = {
     "name": "t",
@@ -119,10 +119,11 @@ def test_the_rule_of_exact_knowledge_stops_before_its_limit_but_for_the_last_dri
 
 
 def test_the_oracle_keeps_its_limit_and_beats_the_twin(done):
-    """It foresees in rounds how tumours shrink and kidneys then take up more; with their first sizes alone some
-    kidneys would pass the limit by half."""
+    """It foresees how tumours shrink and kidneys then take up more; with their first sizes alone some kidneys would
+    pass the limit by half."""
     value = limit("kidney_bed_40").value_Gy
-    assert np.all(kidney_bed(done["oracle"]) < 1.03 * value)
+    assert np.all(kidney_bed(done["oracle"]) <= value * (1 + 1e-9))
+    assert np.median(kidney_bed(done["oracle"])) > 0.9 * value
     tumours = lambda c: c.dose_Gy[..., c.scene.truth.tumours].mean()
     assert tumours(done["oracle"]) > tumours(done["twin"])
 

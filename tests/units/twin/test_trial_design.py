@@ -6,7 +6,7 @@ import pytest
 
 from dose.errors import InputError
 from twin.trial.cohort_file import read_cohort_file, require_rows, with_file
-from twin.trial.design import design_of, library, read_design
+from twin.trial.design import design_of, read_design, shipped_designs
 
 ONE = {"name": "t", "arms": [{"name": "a"}]}
 
@@ -32,7 +32,7 @@ def test_a_filled_design_reads_itself_back():
     assert design_of(design.model_dump(mode="json")) == design
 
 
-@pytest.mark.parametrize("name", library())
+@pytest.mark.parametrize("name", shipped_designs())
 def test_shipped_designs_can_be_read(name):
     design = read_design(name)
     assert design.question
@@ -40,7 +40,13 @@ def test_shipped_designs_can_be_read(name):
 
 
 def test_the_library_has_what_the_documentation_lists():
-    assert set(library()) >= {"psma-fixed", "psma-stop-rule", "psma-scans", "psma-nuclides", "dotatate-stop-rule"}
+    assert set(shipped_designs()) >= {
+        "psma-fixed",
+        "psma-stop-rule",
+        "psma-scans",
+        "psma-nuclides",
+        "dotatate-stop-rule",
+    }
 
 
 @pytest.mark.parametrize(
