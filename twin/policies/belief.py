@@ -123,7 +123,7 @@ class DoseBelief:
         has the same normal numbers."""
         k = index(self.prior.regions, limit.region)
         mean, covariance = self.of_region(limit.region)
-        normal = _normals(draws, self.cycles + 1)
+        normal = sobol_normals(draws, self.cycles + 1)
         dose = np.exp(mean[:, None] + normal[:, 1:] @ _root(covariance).T)
         if limit.quantity == "dose_Gy":
             return dose, np.zeros_like(dose)
@@ -137,6 +137,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _normals(draws: int, width: int) -> np.ndarray:
+def sobol_normals(draws: int, width: int) -> np.ndarray:
+    """Standard normal numbers [draw, width] of a scrambled Sobol sequence."""
     points = qmc.Sobol(width, rng=np.random.default_rng(SEED)).random_base2(int(np.ceil(np.log2(draws))))
     return ndtri(np.clip(points[:draws], 1e-12, 1 - 1e-12))

@@ -74,9 +74,10 @@ def run_arm(scene: Scene, arm: Regimen, estimator: AbstractEstimator) -> Course:
             ended, going = np.where(now, why, ended), going & ~now
         activity = np.where(going, chosen, 0.0)
         given = np.column_stack([given, activity])
-        per = scene.per_MBq(c, class_log_size(group, log_lesion))
+        sizes = class_log_size(group, log_lesion)
+        per = scene.per_MBq(c, sizes)
         row = of_cycle(scene, per, activity)
-        state, estimate = estimator.after(state, c, activity, per)
+        state, estimate = estimator.after(state, c, activity, per, sizes)
         rows.append((*row, tumour_mL))
         estimates.append(estimate)
         log_lesion = grown(scene, arm, log_lesion, row[3])

@@ -24,6 +24,7 @@ from twin.trial.physics import Truth
 from twin.trial.reading import MOST_CYCLES, PerMBq, at_size
 
 if TYPE_CHECKING:
+    from twin.trial.cycle_belief import CycleBelief
     from twin.trial.unfolding import Scene
 
 COUNTING = 0.03
@@ -43,7 +44,7 @@ class Known(NamedTuple):
     """What an estimator carries from cycle to cycle."""
 
     scene: Scene
-    belief: DoseBelief
+    belief: DoseBelief | CycleBelief
 
 
 class AbstractEstimator(ABC):
@@ -53,7 +54,9 @@ class AbstractEstimator(ABC):
     def start(self, scene: Scene) -> Known: ...
 
     @abstractmethod
-    def after(self, known: Known, cycle: int, activity_MBq: np.ndarray, per: PerMBq) -> tuple[Known, Estimate]: ...
+    def after(
+        self, known: Known, cycle: int, activity_MBq: np.ndarray, per: PerMBq, log_size: np.ndarray
+    ) -> tuple[Known, Estimate]: ...
 
 
 class Learned(NamedTuple):
@@ -96,7 +99,9 @@ class Linear(AbstractEstimator):
         trend = np.append(self.learned.trend[:, self._place(scene)], 0.0)  # the last entry is the lasting error
         return Known(scene, replace(belief, mean=belief.mean + trend))
 
-    def after(self, known: Known, cycle: int, activity_MBq: np.ndarray, per: PerMBq) -> tuple[Known, Estimate]:
+    def after(
+        self, known: Known, cycle: int, activity_MBq: np.ndarray, per: PerMBq, log_size: np.ndarray
+    ) -> tuple[Known, Estimate]:
         true = np.log(per.dose)
         found = true if self.exact else self._estimated(known.scene, cycle, activity_MBq, per)
         k = self._place(known.scene)

@@ -58,6 +58,6 @@ def _total(scene: Scene, arm: Regimen, kept: Limit, given: np.ndarray) -> np.nda
 
 def _cohort(scene: Scene, each: list[PerMBq]) -> Cohort:
     truth, none = scene.truth, np.zeros(len(scene.truth.regions))
-    dose, weighted, quadratic = (np.stack(x, axis=1) for x in zip(*each, strict=True))
+    dose, weighted, quadratic, _ = (np.stack(x, axis=1) for x in zip(*each, strict=True))
     mass, number = truth.mass_g.mean(axis=0), scene.group.people.number
     return Cohort("", truth.regions, mass, none, number, dose, weighted, quadratic)

@@ -54,8 +54,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Truth:
-    """Per MBq of one source, logs [size term, patient, region] of dose, weighted dose and what the BED adds (Gy, Gy,
-    Gy/MBq^2); `activity` [patient, region, time] (MBq) at `times_h`; `mass_g` [patient, region]; `status` [patient]."""
+    """Per MBq of one source, logs [size term, patient, region] of dose, weighted dose, what the BED adds and TIA (Gy,
+    Gy, Gy/MBq^2, MBq h); `activity` [patient, region, time] (MBq) at `times_h`; `mass_g` [patient, region]; `status`
+    [patient]."""
 
     regions: tuple[str, ...]
     times_h: tuple[float, ...]
@@ -64,6 +65,7 @@ class Truth:
     dose: np.ndarray
     weighted: np.ndarray
     quadratic: np.ndarray
+    tia: np.ndarray
     activity: np.ndarray
     mass_g: np.ndarray
     status: np.ndarray
@@ -82,16 +84,21 @@ def truth_of(group: Group, source: Source) -> Truth:
     nodes = [_node(kin, nuclide, ask, n) for n in range(size.nodes)]
     made = [_deposited(group, found, (drug, nuclide), s) for (found, _), s in zip(nodes, size.values, strict=True)]
     fit = lambda k: size.fit(np.log(np.maximum(np.stack([m[k] for m in made]), SMALLEST)))
-    middle = int(np.argmin(np.abs(np.log(size.values))))
     weights = np.stack([pool_weights(r, group.bodies.organs, frozenset()) for r in regions_of(group)])
     status = np.max([s for _, s in nodes], axis=0)
     return Truth(
         regions=regions_of(group), times_h=source.times_h,
         physical_half_life_h=radionuclide(nuclide).half_life_h, size=size,
-        dose=fit(0), weighted=fit(1), quadratic=fit(2),
-        activity=np.einsum("rp,ptk->krt", weights, nodes[middle][0].activity),
+        dose=fit(0), weighted=fit(1), quadratic=fit(2), tia=fit(3),
+        activity=_now(size, np.stack([np.einsum("rp,ptk->krt", weights, found.activity) for found, _ in nodes])),
         mass_g=_masses(group), status=np.where(group.bodies.possible, status, Status.IMPOSSIBLE),
     )  # fmt: skip
+
+
+def _now(size: Axis, nodes: np.ndarray) -> np.ndarray:
+    """Values [size node, ...] with tumours of their first size, between the nodes."""
+    terms = size.fit(np.log(np.maximum(nodes, SMALLEST)))
+    return np.exp(np.tensordot(np.asarray(size.basis(jnp.asarray(1.0))), terms, axes=1))
 
 
 def kinetics_of(group: Group, drug: str, nuclide: str) -> Kinetics:
@@ -141,7 +148,7 @@ def _masses(group: Group) -> np.ndarray:
 
 
 def _deposited(group: Group, found: Solved, tracer: tuple[str, str], size: float):
-    """Dose, weighted dose and quadratic part per MBq, each [patient, region], with tumours of one size."""
+    """Dose, weighted dose, quadratic part and TIA per MBq, each [patient, region], with tumours of one size."""
     mass, columns, nuclide = _masses(group), [], tracer[1]
     factors = chain_factors(*tracer, regions_of(group))
     for k, region in enumerate(regions_of(group)):
@@ -156,7 +163,7 @@ def _deposited(group: Group, found: Solved, tracer: tuple[str, str], size: float
         rows = [group.bodies.organs.index(o) for o in parts(region, group.bodies.organs)]
         root = np.sum([np.sqrt(np.maximum(found.kill[row], 0.0)) for row in rows], axis=0)
         square = (root * total * low_let) ** 2
-        columns.append((dose, weighted, 2 * square / tissue(region).alpha_beta_Gy))
+        columns.append((dose, weighted, 2 * square / tissue(region).alpha_beta_Gy, weights @ found.tia))
     return tuple(np.stack(x, axis=1) for x in zip(*columns, strict=True))
 
 

@@ -16,11 +16,12 @@ MOST_CYCLES = 12
 
 
 class PerMBq(NamedTuple):
-    """Dose, weighted dose (Gy/MBq) and what the BED adds (Gy/MBq^2) of one cycle, [patient, region]."""
+    """Dose, weighted dose (Gy/MBq), what the BED adds (Gy/MBq^2), TIA (MBq h/MBq) of one cycle, [patient, region]."""
 
     dose: np.ndarray
     weighted: np.ndarray
     quadratic: np.ndarray
+    tia: np.ndarray
 
 
 def drift_of(group: Group, regions: tuple[str, ...]) -> np.ndarray:
@@ -43,7 +44,7 @@ def at_size(truth: Truth, log_size: np.ndarray, class_mL: np.ndarray) -> PerMBq:
     size[:, truth.tumours] = np.exp(log_size)
     basis = _basis(truth, size)
     read = lambda log: np.exp(np.einsum("prs,spr->pr", basis, log))
-    return PerMBq(read(truth.dose), read(truth.weighted), read(truth.quadratic))
+    return PerMBq(read(truth.dose), read(truth.weighted), read(truth.quadratic), read(truth.tia))
 
 
 def _basis(truth: Truth, size: np.ndarray) -> np.ndarray:
@@ -57,7 +58,7 @@ def _basis(truth: Truth, size: np.ndarray) -> np.ndarray:
 def moved(found: PerMBq, log_factor: np.ndarray) -> PerMBq:
     """With uptake changed by exp(`log_factor`) [patient, region]."""
     factor = np.exp(log_factor)
-    return PerMBq(found.dose * factor, found.weighted * factor, found.quadratic * factor**2)
+    return PerMBq(found.dose * factor, found.weighted * factor, found.quadratic * factor**2, found.tia * factor)
 
 
 def renal(regions: tuple[str, ...]) -> int:

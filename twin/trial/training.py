@@ -13,6 +13,7 @@ import numpy as np
 from twin.policies.belief import DosePrior
 from twin.trial.design import Imaging, Regimen, TrialDesign
 from twin.trial.estimators import AbstractEstimator, Learned, Linear, scan_errors
+from twin.trial.laplace import Laplace
 from twin.trial.lesion_doses import lesion_factors
 from twin.trial.people import Group, group
 from twin.trial.physics import Source, truth_of
@@ -32,6 +33,8 @@ def scene_of(people: Group, source: Source) -> Scene:
 
 def estimator_of(design: TrialDesign, arm: Regimen, source: Source) -> AbstractEstimator:
     """The estimator that an arm names."""
+    if arm.estimator == "laplace":
+        return Laplace(arm, learned(design, source, arm.imaging))
     return Linear(arm, learned(design, source, arm.imaging), exact=arm.estimator == "exact")
 
 
@@ -41,7 +44,7 @@ def learned(design: TrialDesign, source: Source, imaging: Imaging) -> Learned:
     scenes, logs = trained(_of_others(design), source)
     truths = [scene.truth for scene in scenes]
     each = [scene.per_MBq(0, np.zeros_like(scene.group.class_mL)) for scene in scenes]
-    dose, weighted, quadratic = (np.concatenate(x) for x in zip(*each, strict=True))
+    dose, weighted, quadratic, _ = (np.concatenate(x) for x in zip(*each, strict=True))
     at = [source.times_h.index(t) for t in imaging.times_h]
     seen = np.log(np.maximum(np.concatenate([t.activity[..., at] for t in truths]), 1e-12))
     step = np.diff(logs, axis=1)
