@@ -100,13 +100,40 @@ def _given(arm: Mapping) -> list[str]:
     return [each, said("cycles"), said("interval_days"), *adapts]
 
 
+TOLD = {
+    "least_gfr_mL_min": ("GFR {} mL/min or more", None),
+    "least_age_y": ("{} years or older", None),
+    "most_age_y": ("up to {} years", 120.0),
+    "least_tumour_mL": ("{} mL of tumour or more", 0.0),
+    "most_tumour_mL": ("up to {} mL of tumour", 1e6),
+    "most_lesions": ("up to {} lesions", 1_000_000),
+    "file": ("covariates from {}", None),
+    "tumour_trend_log_per_cycle": ("log of tumour uptake changes by {} a cycle", 0.0),
+    "response": ("tumours change size between cycles: {}", None),
+    "drift": ("uptake drifts between cycles: {}", None),
+    "times_h": ("{} h after each administration", None),
+    "proportional": ("proportional error {} besides", 0.0),
+    "additive_MBq": ("additive error {} MBq", 0.0),
+}
+"""Words for a field of the design, and the value that needs none."""
+
+
 def _words(part: Mapping) -> str:
-    word = lambda v: {True: "yes", False: "no"}[v] if isinstance(v, bool) else number(v) if np.isscalar(v) else _list(v)
-    return "; ".join(f"{heading(k)} {word(v)}" for k, v in part.items() if v is not None)
+    told = [_told(key, value) for key, value in part.items() if value is not None]
+    return "; ".join(words for words in told if words)
+
+
+def _told(key: str, value) -> str:
+    text, silent = TOLD.get(key, (heading(key) + " {}", None))
+    if value == silent:
+        return ""
+    if isinstance(value, bool):
+        return text.format("yes" if value else "no")
+    return text.format(value if isinstance(value, str) else _list(np.atleast_1d(value)))
 
 
 def _list(values) -> str:
-    return ", ".join(number(v) for v in values)
+    return ", ".join(f"{float(v):g}" for v in values)
 
 
 def _limit(name: str) -> str:

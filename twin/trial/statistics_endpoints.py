@@ -86,7 +86,7 @@ def endpoints(trial: Trial) -> tuple[Endpoint, ...]:
     """All endpoints of a trial, in the order of the table."""
     limits = [Endpoint(f"exceeds_{name}", _beyond(name), "1", "share", subject=name, higher=False)
               for name in limit_names(trial)]  # fmt: skip
-    years = [Endpoint(f"survival_{k}y", f"alive after {k} year{'s' * (k > 1)}", "1", "survival",
+    years = [Endpoint(f"survival_{k}y", f"alive after {k} year{'s' * (k > 1)} (illustrative)", "1", "survival",
                       at_d=days, higher=True) for k, days in YEARS_D.items()]  # fmt: skip
     covered = [Endpoint(f"coverage_{r}", f"cycles whose dose to the {r} is in the estimator's 90 % interval", "1",
                         "coverage", subject=r) for r in COVERED]  # fmt: skip
@@ -99,14 +99,14 @@ def endpoints(trial: Trial) -> tuple[Endpoint, ...]:
         _mean("therapeutic_index", "therapeutic index", "1", True),
         _mean("activity_MBq", "activity in all", "MBq", None),
         _mean("cycles", "cycles given", "1", None),
-        _share("psa50", "PSA at or below {:g} of that before (PSA50)", "best_psa_share", True),
-        _share("volume_response", "tumour volume at or below {:g} of that before", "best_volume_share", True),
+        _share("psa50", "PSA at or below {:g} of that before (PSA50, illustrative)", "best_psa_share", True),
+        _share("volume_response", "tumour volume at or below {:g} of before (illustrative)", "best_volume_share", True),
         *limits,
-        _share("platelets_below_75", "platelets below {:g} per nL", "lowest_platelets_per_nL", False),
-        _share("platelets_below_50", "platelets below {:g} per nL", "lowest_platelets_per_nL", False),
-        Endpoint("survival_median_d", "median survival", "d", "median_time", higher=True),
+        _share("platelets_below_75", "platelets below {:g} per nL (illustrative)", "lowest_platelets_per_nL", False),
+        _share("platelets_below_50", "platelets below {:g} per nL (illustrative)", "lowest_platelets_per_nL", False),
+        Endpoint("survival_median_d", "median survival (illustrative)", "d", "median_time", higher=True),
         *years,
-        Endpoint("survival_mean_d", "mean survival within the follow-up", "d", "restricted", higher=True),
+        Endpoint("survival_mean_d", "mean survival in the follow-up (illustrative)", "d", "restricted", higher=True),
         *covered,
     )
 
