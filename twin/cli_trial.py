@@ -37,7 +37,7 @@ Command = Callable[..., None]
 def trial_app(told_in_words: Callable[[Command], Command]) -> typer.Typer:
     """The commands, each with its errors told as the other commands tell theirs."""
     app = typer.Typer(no_args_is_help=True, help="Virtual trials: run, look at, resume and report them.")
-    for command in (run, status, resume, report):
+    for command in (run, status, resume, report, design):
         app.command()(told_in_words(command))
     return app
 
@@ -102,6 +102,13 @@ def status(folder: Folder):
     lines += [f"why: {escape(found.why)}"] if found.why else []
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def design(name: Annotated[str, typer.Argument(help="Name of a shipped design; none lists them.")] = ""):
+    """Print a shipped design, to begin one of your own with: theratwin trial design psma-stop-rule > mine.toml"""
+    from twin.trial.design import shipped_designs, text_of
+
+    typer.echo("\n".join(shipped_designs()) if not name else text_of(name)[0].rstrip())
 
 
 def report(folder: Folder):

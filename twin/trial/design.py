@@ -219,7 +219,7 @@ def read_design(path) -> TrialDesign:
     Raises:
         InputError: no such file, no TOML, or fields that are wrong.
     """
-    text, where = _text(path)
+    text, where = text_of(path)
     try:
         return design_of(tomllib.loads(text), where)
     except tomllib.TOMLDecodeError as error:
@@ -227,7 +227,12 @@ def read_design(path) -> TrialDesign:
         raise InputError(describe(where, str(error), "a TOML file", do)) from error
 
 
-def _text(path) -> tuple[str, str]:
+def text_of(path) -> tuple[str, str]:
+    """The text of a design and the name it goes by.
+
+    Raises:
+        InputError: no such file, and no shipped design of this name.
+    """
     if str(path) in shipped_designs():
         return files("twin.trial").joinpath("designs", f"{path}.toml").read_text(encoding="utf-8"), str(path)
     try:

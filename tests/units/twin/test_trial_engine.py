@@ -340,3 +340,15 @@ def test_the_commands_run_and_resume_a_design(tmp_path, monkeypatch):
     refused = CliRunner().invoke(cli.app, ["trial", "run", "psma-fixed", "--out", folder, *other])
     assert refused.exit_code == cli.BAD_INPUT
     assert "job.design.seed 3" in refused.stderr
+
+
+def test_shipped_designs_are_listed_and_printed(tmp_path):
+    listed = CliRunner().invoke(cli.app, ["trial", "design"])
+    assert listed.exit_code == 0
+    assert "psma-stop-rule" in listed.stdout.split()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(CliRunner().invoke(cli.app, ["trial", "design", "psma-stop-rule"]).stdout, encoding="utf-8")
+    from twin.trial.design import read_design
+
+    assert read_design(mine) == read_design("psma-stop-rule")
+    assert CliRunner().invoke(cli.app, ["trial", "design", "psma"]).exit_code == cli.BAD_INPUT
