@@ -44,7 +44,7 @@ def _gates(tracer: str) -> tuple[Gate, ...]:
 
 def _gate_check(tracer: str, organ: str, quantity: str):
     [gate] = [g for g in _gates(tracer) if (g.organ, g.quantity) == (organ, quantity)]
-    return gate.value, gate.passes
+    return gate.value, gate.low <= gate.value <= gate.high  # strictly: no allowance for the cohort's size
 
 
 def _register() -> None:

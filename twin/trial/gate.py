@@ -17,6 +17,8 @@ from dose.provenance import load_table
 from twin.trial.results import Trial, open_trial
 from twin.whole import write_whole
 
+DOUBT = 2.0
+"""Standard errors by which a value may lie outside of its band: few patients scatter."""
 FEWEST, MOST = 48, 20_000
 """Patients below which a gate says nothing, and that are enough."""
 DOSES, CYCLES = ("patient", "arm", "cycle", "region", "dose_Gy"), ("patient", "arm", "cycle", "activity_MBq")
@@ -52,7 +54,7 @@ def _gate(row: dict[str, str], values: np.ndarray) -> Gate:
         value, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(count))
     else:  # the CV of a log-normal, and its error from that of the variance of logs
         value, error = cv, float(np.exp(variance) * variance / cv / np.sqrt(2 * (count - 1)))
-    passes = low <= value <= high
+    passes = low - DOUBT * error <= value <= high + DOUBT * error
     return Gate(row["tracer"], row["region"], row["quantity"], value, error, low, high, passes, row["locator"])
 
 
