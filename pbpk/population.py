@@ -7,6 +7,7 @@ number is a row of pbpk/data/people.csv; draws are cut at its `low` and `high`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import NamedTuple
@@ -101,8 +102,11 @@ def drawn(row: dict[str, str], normal: np.ndarray, shift=0.0) -> np.ndarray:
     return np.clip(found, float(row["low"]), float(row["high"]))
 
 
-def draw_people(target: str, key, first: int, last: int) -> People:
+def draw_people(target: str, key, first: int, last: int, known: Mapping[str, np.ndarray] | None = None) -> People:
     """Patients first .. last - 1 of a population; `target` is "psma" or "sstr".
+
+    `known` holds fields of `People` that are not drawn, [patient]; what depends on them (height on sex, weight on
+    height, GFR on age) is drawn for them.
 
     Raises:
         InputError: an unknown target.
@@ -110,17 +114,18 @@ def draw_people(target: str, key, first: int, last: int) -> People:
     if target not in TARGETS:
         raise InputError(describe("population", repr(target), f"one of {TARGETS}", "take the ligand's target"))
     number = np.arange(first, last)
-    z = normals(key, first, last, NORMALS)
-    female = _below(z[:, 0], float(_row("female_share", target)["value"]))
-    age = drawn(_row("age_y", target), z[:, 1])
-    height = np.where(female, *(drawn(_row("height_m", "any", s), z[:, 2]) for s in ("female", "male")))
-    weight = drawn(_row("bmi_kg_m2"), z[:, 3]) * height**2
+    z, known = normals(key, first, last, NORMALS), known or {}
+    female = known.get("female", _below(z[:, 0], float(_row("female_share", target)["value"])))
+    age = known.get("age_y", drawn(_row("age_y", target), z[:, 1]))
+    both = (drawn(_row("height_m", "any", s), z[:, 2]) for s in ("female", "male"))
+    height = known.get("height_m", np.where(female, *both))
+    weight = known.get("weight_kg", drawn(_row("bmi_kg_m2"), z[:, 3]) * height**2)
     loss = float(_row("gfr_per_year")["value"]) * (age - AGE_OF_GFR)
     sizes = [drawn(_row("volume", organ), z[:, 8 + k]) for k, organ in enumerate(VARIED)]
     return People(
         number, female, age, weight, height,
-        drawn(_row("gfr_mL_min"), z[:, 4], loss),
-        drawn(_row("haematocrit", target), z[:, 5]),
+        known.get("gfr_mL_min", drawn(_row("gfr_mL_min"), z[:, 4], loss)),
+        known.get("haematocrit", drawn(_row("haematocrit", target), z[:, 5])),
         np.stack(sizes, axis=1),
         drawn(_row("perfusion", "body"), z[:, 6]),
         drawn(_row("perfusion", "tumour"), z[:, 7]),

@@ -10,25 +10,32 @@ import numpy as np
 
 from dose.errors import InputError, describe, nearest
 from pbpk.parameters import SEXES, Covariates
-from pbpk.population import People
 
 NUMBERS = ("age_y", "weight_kg", "height_m", "gfr_mL_min", "haematocrit")
 COLUMNS = ("patient", "sex", *NUMBERS)
 
 
-@cache
 def read_cohort_file(path: str) -> dict[str, np.ndarray]:
-    """Columns of the file, checked.
+    """Columns of the file, checked; read again only when its bytes have changed.
 
     Raises:
         InputError: no such file, an unknown column, none that is known, a value missing or that no patient can have.
     """
+    try:
+        return _read(path, sha256_of(path))
+    except OSError as error:
+        do = "give the path of a CSV or Parquet file, as seen from where the trial is run"
+        raise InputError(describe("cohort.file", f"{path}: {type(error).__name__}", "a readable table", do)) from error
+
+
+@cache
+def _read(path: str, _sha256: str) -> dict[str, np.ndarray]:
     import pandas as pd
 
     file = Path(path)
     try:
         table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
-    except (OSError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         do = "give the path of a CSV or Parquet file, as seen from where the trial is run"
         raise InputError(describe("cohort.file", f"{path}: {type(error).__name__}", "a readable table", do)) from error
     for column in table.columns:
@@ -67,16 +74,14 @@ def require_rows(path: str | None, patients: int) -> None:
         raise InputError(describe("cohort.file", f"{rows_of(path)} rows", f"{patients} or more", do))
 
 
-def with_file(people: People, path: str | None) -> People:
-    """`people` with the covariates of the file's rows: patient k has row k. Blocks are filled up past the last row by
-    the first ones, whose results nobody keeps."""
+def known_covariates(path: str | None, first: int, last: int) -> dict[str, np.ndarray]:
+    """What the file knows of patients first .. last - 1, by the fields of `People`: patient k has row k. Blocks are
+    filled up past the last row by the first ones, whose results nobody keeps."""
     if path is None:
-        return people
-    table, at = read_cohort_file(path), people.number % rows_of(path)
-    new = {name: np.asarray(table[name], float)[at] for name in NUMBERS if name in table}
-    if "sex" in table:
-        new["female"] = np.asarray(table["sex"])[at] == SEXES[1]
-    return people._replace(**new)
+        return {}
+    table, at = read_cohort_file(path), np.arange(first, last) % rows_of(path)
+    found = {name: np.asarray(table[name], float)[at] for name in NUMBERS if name in table}
+    return found | ({"female": np.asarray(table["sex"])[at] == SEXES[1]} if "sex" in table else {})
 
 
 def sha256_of(path: str | None) -> str:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dose.errors import InputError, describe, nearest
 from dose.units import parse
@@ -22,6 +22,8 @@ from twin.schedules import label_schedule
 from twin.study import split_tracer
 
 MOST_CYCLES = 12
+TRIAL_ORGANS = ("kidneys", "liver", "spleen", "parotid", "submandibular", "lacrimal", "red_marrow")
+"""Organs whose doses a trial reports."""
 MOST_PATIENTS = 10**9
 POLICIES = ("fixed", "stop_rule", "last_cycle", "chance_twin", "oracle")
 ESTIMATORS = ("exact", "linear", "laplace")
@@ -37,7 +39,14 @@ Hours = Annotated[tuple[Annotated[float, Field(gt=0, le=1000)], ...], Field(min_
 
 
 class _AbstractPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def known_limit(name: str) -> str:
+    """The name of a limit that twin/data/limits.csv has, on dose or BED of a region that trials report."""
+    if limit(name).region not in TRIAL_ORGANS:
+        raise ValueError(f"{name} is on {limit(name).region}; a trial keeps limits on {', '.join(TRIAL_ORGANS)}")
+    return name
 
 
 class Cohort(_AbstractPart):
@@ -95,6 +104,11 @@ class Arm(_AbstractPart):
     imaging: Imaging | None = None
     estimator: Literal["exact", "linear", "laplace"] = "linear"
 
+    @field_validator("limit")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return known_limit(name)
+
 
 class TrialDesign(_AbstractPart):
     """A trial: arms on the same virtual patients with the same random numbers.
@@ -129,12 +143,21 @@ class TrialDesign(_AbstractPart):
         if self.reference and self.reference not in names:
             meant = nearest(self.reference, names) or "one of " + ", ".join(names)
             raise ValueError(f"reference: {self.reference!r} is no arm; expected {meant}")
-        targets = {ligand(split_tracer(arm.tracer or self.tracer, "tracer")[0]).target for arm in self.arms}
-        if len(targets) > 1:
-            raise ValueError("arms: tracers of different targets; virtual patients have receptors of one")
-        for name in (*self.limits, *(arm.limit for arm in self.arms)):
-            limit(name)
+        tracers = [self.tracer, *(arm.tracer for arm in self.arms if arm.tracer)]
+        if len({ligand(split_tracer(tracer, "tracer")[0]).target for tracer in tracers}) > 1:
+            found = ", ".join(dict.fromkeys(tracers))
+            raise ValueError(f"tracers of different targets ({found}); virtual patients have receptors of one")
+        if len(set(self.limits)) < len(self.limits):
+            raise ValueError("limits: one is named twice")
+        rule = self.eligibility
+        if rule.least_age_y > rule.most_age_y or rule.least_tumour_mL > rule.most_tumour_mL:
+            raise ValueError("eligibility: a least value above the most, so that nobody may enter")
         return self
+
+    @field_validator("limits")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(known_limit(name) for name in names)
 
     def filled(self) -> TrialDesign:
         """The design with every default of its arms written out."""
@@ -156,6 +179,10 @@ def _filled(arm: Arm, design: TrialDesign) -> Arm:
     drug, nuclide = split_tracer(tracer, f"arm {arm.name}: tracer")
     label = label_schedule(drug, nuclide)
     each = arm.activity_MBq or min(label.activity_MBq, activity_cap_MBq(nuclide))
+    if arm.cap_MBq is not None and arm.cap_MBq < each:
+        do = "raise the cap, or lower the activity"
+        found = f"{arm.cap_MBq:g} MBq below the activity of {each:g} MBq"
+        raise InputError(describe(f"arm {arm.name}: cap_MBq", found, "at least the activity of a cycle", do))
     return arm.model_copy(
         update={
             "tracer": tracer,

@@ -7,6 +7,7 @@ regrowing with their doubling time, reach the lethal volume.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,8 +23,8 @@ from twin.trial.people import RESPONSE
 from twin.trial.reading import MOST_CYCLES
 from twin.trial.unfolding import LN2
 
-STEP_D = 14.0
-"""Days between the times at which volume and PSA are followed."""
+STEP_D, STEP_H = 14.0, 4.0
+"""Days between the times at which volume and PSA are followed, and hours between the steps of the platelets."""
 LATE_SCANS_H = (24.0, 96.0)
 """Hours between which the effective half-life of a region is read."""
 RESPONSE_MORE = 10 * RESPONSE + 1
@@ -40,11 +41,12 @@ class Followed(NamedTuple):
     died: np.ndarray
 
 
-def half_life_h(course: Course, place: int) -> np.ndarray:
-    """Effective half-life of a region between `LATE_SCANS_H`, at most the physical one, [patient]."""
+def half_life_h(course: Course, place: int | np.ndarray) -> np.ndarray:
+    """Effective half-life between `LATE_SCANS_H` of a region, or of each patient's, at most the physical, [patient]."""
     truth = course.scene.truth
     at = [truth.times_h.index(t) for t in LATE_SCANS_H]
-    early, late = (np.maximum(truth.activity[:, place, k], 1e-12) for k in at)
+    row = np.arange(len(truth.activity))
+    early, late = (np.maximum(truth.activity[row, place, k], 1e-12) for k in at)
     slope = np.log(early / late) / (LATE_SCANS_H[1] - LATE_SCANS_H[0])
     return LN2 / np.maximum(slope, LN2 / truth.physical_half_life_h)
 
@@ -53,7 +55,8 @@ def volume_shares(course: Course, time_h: np.ndarray) -> np.ndarray:
     """Volume of all lesions over that before therapy, [patient, time]; BED accrues with the tumours' half-life."""
     group, gap_h = course.scene.group, 24 * course.arm.interval_days
     since = np.maximum(time_h[:, None] - gap_h * np.arange(course.activity_MBq.shape[1]), 0.0)
-    half = half_life_h(course, int(course.scene.truth.tumours[-1]))
+    largest = course.scene.truth.tumours[np.argmax(group.class_mL, axis=1)]
+    half = half_life_h(course, largest)
     accrued = -np.expm1(-LN2 * since[None] / half[:, None, None])
     bed = np.einsum("plc,ptc->plt", course.lesion_bed_Gy, accrued)
     biology = course.scene.biology
@@ -66,7 +69,7 @@ def volume_shares(course: Course, time_h: np.ndarray) -> np.ndarray:
 def followed(course: Course) -> Followed:
     """The outcomes of one arm on one block."""
     design, group = course.scene.group.design, course.scene.group
-    time_h = 24 * np.arange(0.0, design.follow_up_days + STEP_D / 2, STEP_D)
+    time_h = 24 * np.append(np.arange(0.0, design.follow_up_days, STEP_D), design.follow_up_days)
     share = volume_shares(course, time_h)
     survival_d, died = _survival(share, group.lesions.volume_mL.sum(axis=1), lethal_mL(group), time_h / 24)
     alive = time_h / 24 <= survival_d[:, None]
@@ -97,9 +100,9 @@ def _survival(share: np.ndarray, first_mL: np.ndarray, lethal: np.ndarray, day: 
     return np.where(died, reached, day[-1]), died
 
 
-@jax.jit
-def _curve(chain, starts_h, dose_Gy, half_life_h_, time_h):
-    return platelets.platelet_curve(chain, starts_h, dose_Gy, half_life_h_, time_h)
+@partial(jax.jit, static_argnames="steps")
+def _curve(chain, starts_h, dose_Gy, half_life_h_, time_h, steps):
+    return platelets.platelet_curve(chain, starts_h, dose_Gy, half_life_h_, time_h, steps=steps)
 
 
 def _platelets(course: Course, normal: np.ndarray) -> np.ndarray:
@@ -115,7 +118,9 @@ def _platelets(course: Course, normal: np.ndarray) -> np.ndarray:
     chain = chain._replace(slope_h_per_Gy=jnp.asarray(low + ndtr(normal) * (high - low)))
     half = np.repeat(half_life_h(course, marrow)[:, None], MOST_CYCLES, axis=1)
     time_h = np.linspace(0.0, starts[given - 1] + 70 * 24, 128)
-    return np.nanmin(np.asarray(_curve(chain, starts, dose, half, time_h)), axis=1)
+    steps = 1024 * int(np.ceil(time_h[-1] / (1024 * STEP_H)))
+    lowest = np.min(np.asarray(_curve(chain, starts, dose, half, time_h, steps)), axis=1)
+    return np.where(np.isfinite(lowest), lowest, 0.0)  # a count that falls faster than the steps is next to none
 
 
 def limit_totals(course: Course, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 """What an arm's policy is told of each cycle: the dose as estimated from scans, and a belief about the next ones.
 
-`exact` knows the truth. `linear` estimates the log of a region's dose from its log activities at the scans, with the
-weights of the best linear estimate (`twin.planning.scans` has the formula) over virtual patients of another seed.
-Errors of a scan are those of calibration/data/noise.csv: own ones, and shared ones that stay with the patient.
+`exact` knows the truth. `linear` estimates the log of a region's dose from the logs of its activity per contoured mass
+at the scans: of all weighted sums without bias the one of least variance, over virtual patients of another seed
+(`twin.trial.training`). Errors of scans: `twin.trial.scan_noise`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from calibration import noise
-from calibration.observations import Observations
 from twin.constraints import limit
 from twin.policies.belief import DoseBelief, DosePrior
 from twin.policies.measure import Noise
-from twin.trial.design import Imaging, Regimen
-from twin.trial.people import SCANS
+from twin.trial.design import Regimen
 from twin.trial.physics import Truth
 from twin.trial.reading import MOST_CYCLES, PerMBq, at_size
+from twin.trial.scan_noise import REGIONS, own_normals, shared_normals, with_additive
 
 if TYPE_CHECKING:
     from twin.trial.cycle_belief import CycleBelief
     from twin.trial.unfolding import Scene
-
-COUNTING = 0.03
-MOST_SCANS = 8
 
 
 class Estimate(NamedTuple):
@@ -60,15 +55,19 @@ class AbstractEstimator(ABC):
 
 
 class Learned(NamedTuple):
-    """Regression of a region's log dose per MBq on its log activities per MBq at the scans, [.., region]; `trend`
-    [cycle, region] is how the mean log dose changes from the first cycle on, as tumours shrink."""
+    """The estimate of a region's log dose per MBq: mean_dose + weight . (log activity per MBq and g - mean_seen),
+    [region] and [region, scan]; sds of its error that stays with the patient and of that of each cycle.
+
+    `loads` [region, error] are those of the shared errors of scans, `own_sd` [region, scan] of their own ones; `trend`
+    [cycle, region] is how the mean log dose changes from the first cycle on.
+    """
 
     weight: np.ndarray
     mean_seen: np.ndarray
     mean_dose: np.ndarray
     lasting_sd: np.ndarray
     fresh_sd: np.ndarray
-    shared_root: np.ndarray
+    loads: np.ndarray
     own_sd: np.ndarray
     prior: DosePrior
     trend: np.ndarray
@@ -118,36 +117,19 @@ class Linear(AbstractEstimator):
 
     def _estimated(self, scene: Scene, cycle: int, activity_MBq: np.ndarray, per: PerMBq) -> np.ndarray:
         """Log dose per MBq as the scans show it, [patient, region]."""
-        times = len(self.arm.imaging.times_h)
-        truth, count = scene.truth, len(scene.truth.regions)
-        at_first = at_size(truth, np.zeros_like(scene.group.class_mL), scene.group.class_mL).dose
+        imaging, known, regions = self.arm.imaging, self.learned, scene.truth.regions
+        at_first = at_size(scene.truth, np.zeros_like(scene.group.class_mL), scene.group.class_mL).dose
         change = np.log(per.dose / at_first)  # drift, trend and size move the whole curve
-        seen = np.log(scan_activity(truth, self.arm)) + change[..., None]
-        z = scene.group.normals(SCANS + 10 * (cycle + 1), count, times)
-        lasting = scene.group.normals(SCANS, count, MOST_SCANS)[..., :times]
-        own = self._own_sd(seen, activity_MBq)
-        seen = seen + np.einsum("rst,prt->prs", self.learned.shared_root, lasting) + own * z
-        return self.learned.mean_dose + np.einsum("prs,rs->pr", seen - self.learned.mean_seen, self.learned.weight)
-
-    def _own_sd(self, log_seen: np.ndarray, activity_MBq: np.ndarray) -> np.ndarray:
-        """Sd of each scan's own error, the design's additive error included, [patient, region, scan]."""
-        MBq = np.exp(log_seen) * np.maximum(activity_MBq, 1e-9)[:, None, None]
-        added = np.log1p((self.arm.imaging.additive_MBq / MBq) ** 2)
-        return np.sqrt(self.learned.own_sd**2 + np.minimum(added, 4.0))
+        activity = scan_activity(scene.truth, self.arm) * np.exp(change)[..., None]
+        own = with_additive(known.own_sd, activity * activity_MBq[:, None, None], imaging)
+        rows = [REGIONS.index(r) for r in regions]
+        z = own_normals(scene.group, cycle, len(imaging.times_h))[:, rows]
+        lasting = shared_normals(scene.group) @ known.loads.T
+        seen = np.log(activity / scene.truth.mass_g[..., None]) + lasting[..., None] + own * z
+        return known.mean_dose + np.einsum("prs,rs->pr", seen - known.mean_seen, known.weight)
 
 
 def scan_activity(truth: Truth, arm: Regimen) -> np.ndarray:
-    """Activity per MBq at the arm's scans, [patient, region, scan]."""
+    """Activity per MBq at the arm's scans, tumours of their first size, [patient, region, scan]."""
     at = [truth.times_h.index(t) for t in arm.imaging.times_h]
     return np.maximum(truth.activity[..., at], 1e-12)
-
-
-def scan_errors(region: str, activity: np.ndarray, imaging: Imaging) -> tuple[np.ndarray, np.ndarray]:
-    """Sd of each scan's own log error [scan], and covariance of the shared ones [scan, scan]."""
-    n = len(activity)
-    obs = Observations(
-        (region,) * n, np.array(imaging.times_h), activity, COUNTING * activity, np.full(n, np.nan), ("SPECT",) * n,
-        (1,) * n,
-    )  # fmt: skip
-    own = np.sqrt(noise.log_sd(obs) ** 2 + np.log1p(imaging.proportional**2))
-    return own, noise.shared_errors(obs).covariance

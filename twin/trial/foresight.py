@@ -12,6 +12,7 @@ from twin.policies.amounts import best_split
 from twin.policies.cohort import Cohort
 from twin.policies.policy import AbstractPolicy, State
 from twin.trial.design import Regimen
+from twin.trial.people import EMPTY_ML
 from twin.trial.reading import PerMBq
 from twin.trial.unfolding import Scene, led_to
 
@@ -32,11 +33,14 @@ class Foreseen(AbstractPolicy):
 
 
 def foreseen(scene: Scene, arm: Regimen) -> Foreseen:
-    """The activities with the largest tumour dose that keep the arm's limit in truth."""
+    """Activities that keep the arm's limit in truth, with as much tumour dose as rounds of foresight find."""
     kept, given = limit(arm.limit), np.full((scene.group.count, arm.cycles), arm.cap_MBq)
+    mL = np.where(scene.group.class_mL > EMPTY_ML, scene.group.class_mL, 0.0)
+    share = mL / mL.sum(axis=1, keepdims=True)
     for _ in range(ROUNDS):
         found = _cohort(scene, led_to(scene, arm, given))
-        given = best_split(found.tumour_dose, *found.terms(kept), kept.value_Gy, arm.cap_MBq)
+        gain = np.einsum("pck,pk->pc", found.dose[..., scene.truth.tumours], share)
+        given = best_split(gain, *found.terms(kept), kept.value_Gy, arm.cap_MBq)
     return Foreseen(given * _largest(scene, arm, kept, given)[:, None])
 
 

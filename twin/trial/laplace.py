@@ -16,7 +16,6 @@ import numpy as np
 
 from calibration import noise
 from calibration.batched import Given, Shared, carried, laplace_batch, log_tia_sd, scans_of
-from calibration.observations import Observations
 from calibration.parameters import Prior, prior
 from calibration.sequential import drift_covariance
 from dose.nuclides import radionuclide
@@ -29,9 +28,9 @@ from twin.constraints import limit
 from twin.study import split_tracer
 from twin.trial.cycle_belief import CycleBelief
 from twin.trial.design import Regimen
-from twin.trial.estimators import COUNTING, AbstractEstimator, Estimate, Learned
-from twin.trial.people import SCANS
+from twin.trial.estimators import AbstractEstimator, Estimate, Learned
 from twin.trial.reading import PerMBq, at_size
+from twin.trial.scan_noise import REGIONS, error_names, observed, own_normals, shared_normals, with_additive
 
 if TYPE_CHECKING:
     from twin.trial.unfolding import Scene
@@ -40,7 +39,6 @@ SEEN = {"psma": ("kidneys", "liver", "parotid", "tumour_1"), "sstr": ("kidneys",
 """Regions measured in each scan; tumour_1 is all of them."""
 TUMOUR = (Lever("volume of tumours", SIZE, ("tumour_1",)),)
 LEAST_MBQ = 1e-3
-MOST_ERRORS = 16
 
 
 class State(NamedTuple):
@@ -86,10 +84,12 @@ class Laplace(AbstractEstimator):
         own_sd = self._own_sd(log_true, errors)
         found = self._fitted(known, log_size, activity_MBq, self._seen(scene, log_true, own_sd, errors, cycle), own_sd)
         error = self._by_region(scene, found.log_tia) - true_log_tia(scene, per)
+        error = np.where(np.isfinite(error), error, 0.0)  # a fit that failed: its sd is NaN, and says so
         sd = self._by_region(scene, log_tia_sd(found))
         region = limit(self.arm.limit).region
         k, common = scene.truth.regions.index(region), common_sd(errors, target, region, self.times)
-        belief = known.belief.seen(cycle, np.log(per.dose[:, k]) + error[:, k], sd[:, k], activity_MBq > 0, common)
+        good = (activity_MBq > 0) & np.isfinite(sd[:, k])
+        belief = known.belief.seen(cycle, np.log(per.dose[:, k]) + error[:, k], sd[:, k], good, common)
         mean, covariance, follow = carried(found, drift_covariance(known.law.names, 1))
         given = np.where(activity_MBq > 0, activity_MBq, np.nan)[:, None]
         said = Estimate(np.log(given * per.dose) + error, np.where(given > 0, sd, np.nan), np.exp(error))
@@ -125,24 +125,21 @@ class Laplace(AbstractEstimator):
         return told[rows].T
 
     def _errors(self, target: str) -> noise.Errors:
-        names = tuple(r for r in SEEN[target] for _ in range(self.times))
-        count, one = len(names), np.ones(len(names))
-        hours = np.tile(self.arm.imaging.times_h, len(SEEN[target]))
-        columns = (100 * one, 100 * COUNTING * one, np.nan * one)
-        return noise.errors(Observations(names, hours, *columns, ("SPECT",) * count, (1,) * count))
+        return noise.errors(observed(SEEN[target], self.arm.imaging.times_h))
 
     def _seen(self, scene: Scene, log_true: np.ndarray, own_sd: np.ndarray, errors: noise.Errors, cycle: int):
         """Log activities as scanned, [observation, patient], from true ones [patient, observation]; those of patients
         without activity are NaN."""
-        own = scene.group.normals(SCANS + 10 * (cycle + 1) + 1, log_true.shape[1])
-        lasting = scene.group.normals(SCANS + 1000, MOST_ERRORS)[:, : len(errors.shared.sd)]
-        return (log_true + own_sd * own + (lasting * errors.shared.sd) @ errors.shared.loads.T).T
+        rows = [REGIONS.index(r) for r in SEEN[scene.group.design.target]]
+        own = own_normals(scene.group, cycle, self.times)[:, rows].reshape(log_true.shape)
+        columns = [error_names().index(name) for name in errors.shared.names]
+        lasting = shared_normals(scene.group)[:, columns] * errors.shared.sd
+        return (log_true + own_sd * own + lasting @ errors.shared.loads.T).T
 
     def _own_sd(self, log_true: np.ndarray, errors: noise.Errors) -> np.ndarray:
         """Own errors of the scans with those of the design, [patient, observation]."""
-        imaging = self.arm.imaging
-        added = np.minimum((imaging.additive_MBq / np.exp(log_true)) ** 2, 4.0)
-        return np.sqrt(errors.sd**2 + imaging.proportional**2 + np.log1p(added))
+        own = np.sqrt(errors.sd**2 + np.log1p(self.arm.imaging.proportional**2))
+        return with_additive(own, np.exp(log_true), self.arm.imaging)
 
 
 def log_activities(scene: Scene, arm: Regimen, per: PerMBq, activity_MBq: np.ndarray) -> np.ndarray:

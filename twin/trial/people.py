@@ -14,7 +14,7 @@ from pbpk.lesions import Lesions, draw_lesions, lesion_law
 from pbpk.parameters import Covariates, Ligand, ligand
 from pbpk.population import Bodies, People, bodies, draw_people, normals
 from twin.study import split_tracer
-from twin.trial.cohort_file import with_file
+from twin.trial.cohort_file import known_covariates
 from twin.trial.design import TrialDesign
 
 PEOPLE, LESIONS, KINETICS, DRIFT, SCANS, DROPOUT, RESPONSE = range(7)
@@ -67,8 +67,8 @@ def group(design: TrialDesign, block: int, parts: int = CLASSES) -> Group:
     Lesions are put into `parts` classes."""
     first, last = BLOCK * block, BLOCK * (block + 1)
     target = design.target
-    people = draw_people(target, stream_key(design.seed, PEOPLE), first, last)
-    people = with_file(people, design.cohort.file)
+    known = known_covariates(design.cohort.file, first, last)
+    people = draw_people(target, stream_key(design.seed, PEOPLE), first, last, known)
     lesions = draw_lesions(lesion_law(target.upper()), stream_key(design.seed, LESIONS), first, last)
     classes = classes_of(lesions, parts)
     inside = [classes == k for k in range(parts)]

@@ -29,10 +29,9 @@ from twin.outlook.nodes import Ask, Solved, per_MBq, resized
 from twin.outlook.surface import Axis
 from twin.study import split_tracer
 from twin.trial.chains import chain_factors
+from twin.trial.design import TRIAL_ORGANS
 from twin.trial.people import Group, offsets
 
-ORGANS = ("kidneys", "liver", "spleen", "parotid", "submandibular", "lacrimal", "red_marrow")
-"""Organs whose doses a trial reports; tumours follow, class by class."""
 SIZE = Axis(0.02, 3.0, 4)
 ONE = Axis(1.0, 1.0, 1)
 LEFT_H = np.array([1008.0])
@@ -137,7 +136,7 @@ def _solved(kin: Kinetics, nuclide: str, ask: Ask, amount_nmol: float) -> tuple[
 
 def regions_of(group: Group) -> tuple[str, ...]:
     organs = group.bodies.organs
-    return (*(r for r in ORGANS if parts(r, organs)), *(o for o in organs if is_tumour(o)))
+    return (*(r for r in TRIAL_ORGANS if parts(r, organs)), *(o for o in organs if is_tumour(o)))
 
 
 def _masses(group: Group) -> np.ndarray:
@@ -154,7 +153,7 @@ def _deposited(group: Group, found: Solved, tracer: tuple[str, str], size: float
     for k, region in enumerate(regions_of(group)):
         weights = pool_weights(region, group.bodies.organs, frozenset())
         grams = mass[:, k] * (size if is_tumour(region) else 1.0)
-        total, low_let = _coefficient(group, region, nuclide, grams)
+        total, low_let = _coefficient(group, region, nuclide, grams, size)
         total = total * factors[region]
         dose = (weights @ found.tia) * total
         if region == "red_marrow":
@@ -167,26 +166,27 @@ def _deposited(group: Group, found: Solved, tracer: tuple[str, str], size: float
     return tuple(np.stack(x, axis=1) for x in zip(*columns, strict=True))
 
 
-def _coefficient(group: Group, region: str, nuclide: str, grams: np.ndarray) -> tuple[np.ndarray, float]:
-    """Self-dose in Gy per MBq h [patient] and its low-LET part. A class of lesions deposits what its lesions do, each
-    of its own size: sum of volume times the energy absorbed per decay, over the mass of all."""
+def _coefficient(group: Group, region: str, nuclide: str, grams: np.ndarray, size: float):
+    """Self-dose in Gy per MBq h and its low-LET part, each [patient]. A class of lesions deposits what its lesions do,
+    each of its own size: sum of volume times the energy absorbed per decay, over the mass of all."""
     if not is_tumour(region):
         absorbed, low_let = absorbed_energy(region, nuclide)
-        return absorbed(grams) / grams, low_let
+        return absorbed(grams) / grams, low_let(grams)
     k = int(region.rsplit("_", 1)[1]) - 1
     absorbed, low_let = absorbed_energy("tumour_1", nuclide)
     mL = np.where(group.classes == k, group.lesions.volume_mL, 0.0)
-    mean = np.sum(mL * absorbed(np.maximum(mL * density_g_per_mL(region), SMALLEST_G)), axis=1)
+    lesion_g = np.maximum(mL * size * density_g_per_mL(region), SMALLEST_G)
+    mean = np.sum(mL * absorbed(lesion_g), axis=1)
     share = np.where(mL.sum(axis=1) > 0, mean / np.maximum(mL.sum(axis=1), 1e-12), absorbed(USUAL_G))
-    return share / grams, low_let
+    return share / grams, low_let(np.full(len(grams), USUAL_G))
 
 
 @cache
 def absorbed_energy(region: str, nuclide: str):
-    """A function of mass (g): self-dose coefficient times mass, Gy g per MBq h, between nodes on a log scale; and the
+    """Functions of mass (g), between nodes on a log scale: self-dose coefficient times mass, Gy g per MBq h, and the
     low-LET part of it."""
     masses = np.geomspace(SMALLEST_G, HEAVIEST_G, MASS_NODES)
     rows = [dose_coefficient_Gy_per_MBq_h(region, nuclide, float(m)) for m in masses]
     log, values = np.log(masses), np.array([row.total * m for row, m in zip(rows, masses, strict=True)])
-    low = (rows[-1].electron + rows[-1].photon) / rows[-1].total
-    return lambda grams: np.interp(np.log(grams), log, values), float(low)
+    low = np.array([(row.electron + row.photon) / row.total for row in rows])
+    return lambda grams: np.interp(np.log(grams), log, values), lambda grams: np.interp(np.log(grams), log, low)

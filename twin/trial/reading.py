@@ -25,33 +25,40 @@ class PerMBq(NamedTuple):
 
 
 def drift_of(group: Group, regions: tuple[str, ...]) -> np.ndarray:
-    """Log drift of uptake [patient, cycle, region], 0 in the first cycle; both kidneys and all tumours of a patient
-    have random walks of their own regions. Zeros where the design has no drift."""
+    """Log drift of uptake [patient, cycle, region], 0 in the first cycle; every region has a random walk of its own,
+    with steps whose exponential has the mean 1, so that later cycles are not richer on average. Zeros where the design
+    has no drift."""
     shape = (MOST_CYCLES, len(regions))
     if not group.design.cohort.drift:
         return np.zeros((group.count, *shape))
-    step = group.normals(DRIFT, *shape) * [noise.drift_log_sd(r, 1) for r in regions]
+    sd = np.array([noise.drift_log_sd(r, 1) for r in regions])
+    step = group.normals(DRIFT, *shape) * sd - sd**2 / 2
     step[:, 0] = 0.0
     return np.cumsum(step, axis=1)
 
 
 def at_size(truth: Truth, log_size: np.ndarray, class_mL: np.ndarray) -> PerMBq:
-    """Per MBq with each class of tumours at exp(`log_size`) [patient, class] of its first volume; organs see the size
-    of all tumours together."""
+    """Per MBq with each class of tumours at exp(`log_size`) [patient, class] of its first volume.
+
+    What is in blood, and so every concentration, depends on the size of all tumours together; a tumour's activity goes
+    with its own size besides.
+    """
     share = class_mL / class_mL.sum(axis=1, keepdims=True)
-    together = np.sum(np.exp(log_size) * share, axis=1)
-    size = np.repeat(together[:, None], len(truth.regions), axis=1)
-    size[:, truth.tumours] = np.exp(log_size)
-    basis = _basis(truth, size)
-    read = lambda log: np.exp(np.einsum("prs,spr->pr", basis, log))
-    return PerMBq(read(truth.dose), read(truth.weighted), read(truth.quadratic), read(truth.tia))
+    size = np.sum(np.exp(log_size) * share, axis=1)
+    within = np.clip(size, truth.size.low, truth.size.high)
+    basis = _basis(truth, within)
+    dose, weighted, quadratic, tia = (
+        np.exp(np.einsum("ps,spr->pr", basis, log)) for log in (truth.dose, truth.weighted, truth.quadratic, truth.tia)
+    )
+    tia[:, truth.tumours] *= np.exp(log_size) / (within if truth.size.nodes > 1 else np.ones(len(size)))[:, None]
+    return PerMBq(dose, weighted, quadratic, tia)
 
 
 def _basis(truth: Truth, size: np.ndarray) -> np.ndarray:
     axis = truth.size
     if axis.nodes == 1:
         return np.ones((*size.shape, 1))
-    place = 2 * np.log(np.clip(size, axis.low, axis.high) / axis.low) / np.log(axis.high / axis.low) - 1
+    place = 2 * np.log(size / axis.low) / np.log(axis.high / axis.low) - 1
     return chebyshev.chebvander(place, axis.nodes - 1)
 
 

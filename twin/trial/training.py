@@ -1,4 +1,4 @@
-"""What the linear estimator knows before a trial: virtual patients of another seed, given the label's schedule.
+"""What an arm's estimator knows before a trial: virtual patients of another seed, given the arm's own activity.
 
 From them come the weights of the scans, the spread of doses, and how doses change from cycle to cycle: at random, and
 as tumours shrink and leave more ligand to the organs.
@@ -7,21 +7,38 @@ as tumours shrink and leave more ligand to the organs.
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
 from twin.policies.belief import DosePrior
-from twin.trial.design import Imaging, Regimen, TrialDesign
-from twin.trial.estimators import AbstractEstimator, Learned, Linear, scan_errors
+from twin.trial.design import Regimen, TrialDesign
+from twin.trial.estimators import AbstractEstimator, Learned, Linear, scan_activity
 from twin.trial.laplace import Laplace
 from twin.trial.lesion_doses import lesion_factors
-from twin.trial.people import Group, group
+from twin.trial.people import EMPTY_ML, Group, group
 from twin.trial.physics import Source, truth_of
 from twin.trial.reading import MOST_CYCLES, drift_of
+from twin.trial.scan_noise import loads, own_sd, with_additive
 from twin.trial.unfolding import Biology, Scene, led_to
 
 TRAINING_SEED, TRAINING_BLOCKS = 2**31 - 1, 6
 """No trial may have this seed; 288 patients know a correlation to 0.06."""
+
+
+class Examples(NamedTuple):
+    """Of the training patients who may enter: logs of dose per MBq in each cycle [patient, cycle, region], of activity
+    per MBq and g at the scans of the first cycle [patient, region, scan], what the BED adds over dose squared, weighted
+    dose over dose [patient, region], median activity per MBq [region, scan], and whether the region is there."""
+
+    log_dose: np.ndarray
+    log_seen: np.ndarray
+    log_curvature: np.ndarray
+    ratio: np.ndarray
+    activity: np.ndarray
+    there: np.ndarray
+    regions: tuple[str, ...]
+    tumours: np.ndarray
 
 
 def scene_of(people: Group, source: Source) -> Scene:
@@ -33,35 +50,8 @@ def scene_of(people: Group, source: Source) -> Scene:
 
 def estimator_of(design: TrialDesign, arm: Regimen, source: Source) -> AbstractEstimator:
     """The estimator that an arm names."""
-    if arm.estimator == "laplace":
-        return Laplace(arm, learned(design, source, arm.imaging))
-    return Linear(arm, learned(design, source, arm.imaging), exact=arm.estimator == "exact")
-
-
-@cache
-def learned(design: TrialDesign, source: Source, imaging: Imaging) -> Learned:
-    """Weights, spread and trend from virtual patients of another seed, with the design's population."""
-    scenes, logs = trained(_of_others(design), source)
-    truths = [scene.truth for scene in scenes]
-    each = [scene.per_MBq(0, np.zeros_like(scene.group.class_mL)) for scene in scenes]
-    dose, weighted, quadratic, _ = (np.concatenate(x) for x in zip(*each, strict=True))
-    at = [source.times_h.index(t) for t in imaging.times_h]
-    seen = np.log(np.maximum(np.concatenate([t.activity[..., at] for t in truths]), 1e-12))
-    step = np.diff(logs, axis=1)
-    trend = np.concatenate([np.zeros((1, step.shape[2])), np.cumsum(step.mean(axis=0), axis=0)])
-    prior = _prior(truths[0].regions, np.log(dose), weighted / dose, np.log(quadratic), step.std(axis=(0, 1)))
-    return _regression(prior, np.log(dose), seen, imaging, trend)
-
-
-@cache
-def trained(design: TrialDesign, source: Source) -> tuple[tuple[Scene, ...], np.ndarray]:
-    """The training patients, and their log doses per MBq [patient, cycle, region] when given the first activity of an
-    arm of this source in every cycle."""
-    arm = next(a for a in design.regimens if (a.tracer, a.amount_nmol) == (source.tracer, source.amount_nmol))
-    scenes = tuple(scene_of(group(design, k), source) for k in range(TRAINING_BLOCKS))
-    given = np.full((scenes[0].group.count, MOST_CYCLES), arm.activity_MBq)
-    logs = [np.log(np.stack([per.dose for per in led_to(s, arm, given)], axis=1)) for s in scenes]
-    return scenes, np.concatenate(logs)
+    known = learned(_of_others(design), arm, source)
+    return Laplace(arm, known) if arm.estimator == "laplace" else Linear(arm, known, exact=arm.estimator == "exact")
 
 
 def _of_others(design: TrialDesign) -> TrialDesign:
@@ -70,29 +60,78 @@ def _of_others(design: TrialDesign) -> TrialDesign:
     return design.model_copy(update={"seed": TRAINING_SEED, "cohort": cohort})
 
 
-def _prior(regions, log_dose, ratio, log_quadratic, step_sd: np.ndarray) -> DosePrior:
-    curvature = log_quadratic - 2 * log_dose
-    return DosePrior(
-        regions, log_dose.mean(axis=0), np.cov(log_dose, rowvar=False), step_sd, np.exp(np.log(ratio).mean(axis=0)),
-        curvature.mean(axis=0), curvature.std(axis=0),
+@cache
+def _scenes(design: TrialDesign, source: Source) -> tuple[Scene, ...]:
+    return tuple(scene_of(group(design, k), source) for k in range(TRAINING_BLOCKS))
+
+
+@cache
+def learned(design: TrialDesign, arm: Regimen, source: Source) -> Learned:
+    """Weights, spread and trend for an arm, from the training patients of `design`."""
+    parts = [_examples(scene, arm) for scene in _scenes(design, source)]
+    of = lambda name: np.concatenate([getattr(p, name) for p in parts])
+    arrays = {name: of(name) for name in ("log_dose", "log_seen", "log_curvature", "ratio", "activity", "there")}
+    every = parts[0]._replace(**arrays)
+    rows = [_of_region(every, k, arm) for k in range(len(every.regions))]
+    weight, mean_seen, mean_dose, lasting, fresh, own = (np.stack(x) for x in zip(*rows, strict=True))
+    shared = np.stack([loads(r, per_mass=True) for r in every.regions])
+    prior, trend = _prior(every)
+    return Learned(weight, mean_seen, mean_dose, lasting, fresh, shared, own, prior, trend)
+
+
+def _examples(scene: Scene, arm: Regimen) -> Examples:
+    truth, people = scene.truth, scene.group
+    given = np.full((people.count, MOST_CYCLES), arm.activity_MBq)
+    each = led_to(scene, arm, given)
+    good = scene.eligible & (truth.status == 0)
+    there = np.ones((people.count, len(truth.regions)), bool)
+    there[:, truth.tumours] = people.class_mL > EMPTY_ML
+    activity = scan_activity(truth, arm)
+    seen = np.log(activity / truth.mass_g[..., None])
+    first = each[0]
+    return Examples(
+        np.log(np.stack([per.dose for per in each], axis=1))[good], seen[good],
+        np.log(first.quadratic / first.dose**2)[good], (first.weighted / first.dose)[good], activity[good],
+        there[good], truth.regions, truth.tumours,
     )  # fmt: skip
 
 
-def _regression(prior: DosePrior, log_dose, seen, imaging: Imaging, trend: np.ndarray) -> Learned:
-    names = enumerate(prior.regions)
-    rows = [_of_region(r, log_dose[:, k], seen[:, k], prior.drift_sd[k], imaging) for k, r in names]
-    weight, lasting, fresh, root, own = (np.stack(x) for x in zip(*rows, strict=True))
-    means = seen.mean(axis=0), log_dose.mean(axis=0)
-    return Learned(weight, *means, lasting, fresh, root, own, prior, trend)
+def _prior(every: Examples) -> tuple[DosePrior, np.ndarray]:
+    """What is believed of each region by itself, and the trend of its mean."""
+    first, step = every.log_dose[:, 0], np.diff(every.log_dose, axis=1)
+    mean = lambda x: np.mean(x, axis=0)
+    trend = np.concatenate([np.zeros((1, step.shape[2])), np.cumsum(mean(step), axis=0)])
+    prior = DosePrior(
+        every.regions, mean(first), np.diag(np.var(first, axis=0)), step.std(axis=(0, 1)),
+        np.exp(mean(np.log(every.ratio))), mean(every.log_curvature), every.log_curvature.std(axis=0),
+    )  # fmt: skip
+    return prior, trend
 
 
-def _of_region(region: str, log_dose: np.ndarray, seen: np.ndarray, drift: float, imaging: Imaging):
-    """Weights [scan], sds of the lasting and the fresh error of the estimate, and of the scans' errors."""
-    own, shared = scan_errors(region, np.exp(np.median(seen, axis=0)), imaging)
-    away, size = seen - seen.mean(axis=0), log_dose - log_dose.mean()
-    between = away.T @ away / len(away)
-    spread = between + drift**2 + np.diag(own**2) + shared
-    weight = np.linalg.solve(spread, away.T @ size / len(away) + drift**2)
-    lasting = np.var(size - away @ weight) + weight @ shared @ weight
-    fresh = (weight.sum() - 1) ** 2 * drift**2 + np.sum((weight * own) ** 2)
-    return weight, np.sqrt(lasting), np.sqrt(fresh), np.linalg.cholesky(shared + 1e-12 * np.eye(len(own))), own
+def _of_region(every: Examples, k: int, arm: Regimen):
+    """Weights and mean [scan] of the log activities, mean log dose, sds of the lasting and the fresh error, and of the
+    scans' own errors [scan]. All classes of tumours learn from each other's lesions.
+
+    Log activities are a + b log dose + rest over the patients; with C the covariance of the rest and of the scans'
+    errors the weights are C^-1 b / (b' C^-1 b), which leaves the estimate without bias (generalised least squares).
+    """
+    rows = every.tumours if k in every.tumours else np.array([k])
+    pool = lambda x: np.concatenate([x[every.there[:, r], r] for r in rows])
+    size, seen = pool(every.log_dose[:, 0]), pool(every.log_seen)
+    region = every.regions[k]
+    usual_MBq = np.median(pool(every.activity), axis=0) * arm.activity_MBq
+    own = with_additive(own_sd(region, arm.imaging), usual_MBq, arm.imaging)
+    shared = float(np.sum(loads(region, per_mass=True) ** 2))
+    away, dose = seen - seen.mean(axis=0), size - size.mean()
+    slope = away.T @ dose / max(float(dose @ dose), 1e-12)
+    rest = away - np.outer(dose, slope)
+    between = rest.T @ rest / len(rest)
+    solved = np.linalg.solve(between + shared + np.diag(own**2), slope)
+    weight = solved / (slope @ solved)
+    lasting = weight @ between @ weight + shared * weight.sum() ** 2
+    fresh = (weight.sum() - 1) ** 2 * _step_sd(every, k) ** 2 + np.sum((weight * own) ** 2)
+    return weight, seen.mean(axis=0), size.mean(), np.sqrt(lasting), np.sqrt(fresh), own_sd(region, arm.imaging)
+
+
+def _step_sd(every: Examples, k: int) -> float:
+    return float(np.diff(every.log_dose[..., k], axis=1).std())

@@ -11,11 +11,11 @@ from pbpk.batch import Status
 from twin.constraints import limit
 from twin.trial.course import ENDED, lethal_mL, run_arm
 from twin.trial.design import design_of
-from twin.trial.endpoints import volume_shares
+from twin.trial.endpoints import _platelets, followed, volume_shares
 from twin.trial.job import TrialJob, block_rows, courses, source_of
 from twin.trial.lesion_doses import _continued
 from twin.trial.people import BLOCK, CLASSES, classes_of, group
-from twin.trial.reading import at_size
+from twin.trial.reading import at_size, drift_of
 from twin.trial.rows import lesion_dose_Gy, rows_of, status_of
 from twin.trial.training import estimator_of, learned, scene_of
 
@@ -165,7 +165,8 @@ def test_more_scans_err_less(design):
     both = design_of(words | {"reference": "one"})
     arm, one = both.regimens
     source = source_of(both, arm)
-    sd = lambda a: np.hypot(learned(both, source, a.imaging).lasting_sd, learned(both, source, a.imaging).fresh_sd)
+    known = lambda a: learned(both, a, source)
+    sd = lambda a: np.hypot(known(a).lasting_sd, known(a).fresh_sd)
     assert np.all(sd(one) > 0.95 * sd(arm))
     kidneys = 0
     assert sd(one)[kidneys] > 1.05 * sd(arm)[kidneys]
@@ -261,7 +262,7 @@ def test_the_manifest_says_what_results_depend_on(design):
     assert design_of(words["design"]) == design
 
 
-def test_calibrating_every_patient_knows_the_kidneys_better_than_a_regression(design):
+def test_calibrating_every_patient_knows_the_kidneys_as_well_as_its_scans_allow(design):
     """48 patients, two cycles: a mean error is known to 0.15 of its sd, an sd to 10 %."""
     words = design.model_dump(mode="json")
     words["arms"] = [
@@ -271,7 +272,7 @@ def test_calibrating_every_patient_knows_the_kidneys_better_than_a_regression(de
     linear, laplace = courses(design_of(words | {"reference": "linear"}), 0)
     k = linear.scene.truth.regions.index("kidneys")
     error = lambda c: (c.log_estimate - np.log(c.dose_Gy))[..., k]
-    assert np.std(error(laplace)) < 0.8 * np.std(error(linear))
+    assert np.std(error(laplace)) < 1.1 * np.std(error(linear)) < 0.13
     z = error(laplace) / laplace.log_sd[..., k]
     assert abs(np.mean(z)) < 0.5
     assert 0.7 < np.std(z) < 1.6
@@ -303,3 +304,61 @@ def test_a_belief_goes_on_from_what_was_seen():
     unsure = belief.seen(0, dose, 0.2 * np.ones(2), given, 0.1)
     spread = np.std(np.log(unsure.terms(limit("kidney_dose_23"))[0][0]), axis=0)
     np.testing.assert_allclose(spread, 0.2, rtol=0.05)
+
+
+def test_the_regression_is_unbiased_for_patients_near_a_limit(done):
+    """The error does not go with the truth: shrunk estimates would be too low where doses are high. 48 patients know a
+    slope to 0.03."""
+    course = done["fixed"]
+    for region in ("kidneys", "liver"):
+        k = course.scene.truth.regions.index(region)
+        true, found = np.log(course.dose_Gy[:, 0, k]), course.log_estimate[:, 0, k]
+        assert np.polyfit(true, found, 1)[0] == pytest.approx(1.0, abs=0.1)
+    tumour = course.scene.truth.tumours[0]
+    there = course.scene.group.class_mL[:, 0] > 1e-3
+    error = (course.log_estimate[:, 0, tumour] - np.log(course.dose_Gy[:, 0, tumour]))[there]
+    assert np.std(error) < 0.3
+
+
+def test_drift_makes_later_cycles_no_richer(design):
+    """The mean of the factor is 1: known to 2 % with 480 patients and a sd of 0.45 after five steps."""
+    factor = np.concatenate([np.exp(drift_of(group(design, k), ("kidneys", "tumour_1"))) for k in range(10)])
+    np.testing.assert_allclose(factor.mean(axis=0)[5], 1.0, atol=0.06)
+    assert factor[:, 5, 1].std() > 0.3
+    assert np.all(factor[:, 0] == 1.0)
+
+
+def test_concentrations_follow_all_tumours_and_activities_their_own(done):
+    scene = done["fixed"].scene
+    first, g, tumours = np.zeros((BLOCK, CLASSES)), scene.group, scene.truth.tumours
+    uneven = first.copy()
+    uneven[:, 0], uneven[:, 1:] = np.log(0.5), 0.0
+    a, b = (at_size(scene.truth, x, g.class_mL) for x in (first, uneven))
+    many = np.argmax(g.lesions.count)
+    assert b.dose[many, tumours[0]] == pytest.approx(a.dose[many, tumours[0]], rel=0.15)
+    ratio = (b.tia / a.tia)[many, tumours]
+    assert ratio[0] / ratio[1] == pytest.approx(0.5, rel=0.01)
+    tiny = at_size(scene.truth, first + np.log(1e-3), g.class_mL)
+    assert np.all(tiny.tia[:, tumours] < 0.01 * a.tia[:, tumours])  # below the smallest size that was solved
+
+
+@pytest.mark.parametrize("days", [365.0, 5.0, 1464.0])
+def test_follow_up_ends_on_its_day(design, days):
+    [course] = courses(
+        design_of(design.model_dump(mode="json") | {"arms": [WORDS["arms"][0]], "follow_up_days": days}), 0
+    )
+    end = followed(course)
+    assert np.all(end.survival_d[~end.died] == days)
+    assert np.all(end.survival_d <= days)
+
+
+def test_the_lowest_platelets_are_told_even_in_long_courses(done):
+    """Twelve cycles of much marrow dose: a count for everybody, and lower for who got more."""
+    course = done["fixed"]
+    k = course.scene.truth.regions.index("red_marrow")
+    wide = np.zeros((BLOCK, 12, course.dose_Gy.shape[2]))
+    wide[..., k] = np.linspace(0.05, 0.4, BLOCK)[:, None]
+    long = replace(course, dose_Gy=wide, activity_MBq=np.ones((BLOCK, 12)))
+    found = _platelets(long, np.zeros(BLOCK))
+    assert np.all(np.isfinite(found))
+    assert np.all(np.diff(found) < 0)

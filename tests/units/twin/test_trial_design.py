@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import jax
+import numpy as np
 import pytest
 
 from dose.errors import InputError
-from twin.trial.cohort_file import read_cohort_file, require_rows, with_file
+from pbpk.population import draw_people
+from twin.trial.cohort_file import known_covariates, read_cohort_file, require_rows
 from twin.trial.design import design_of, read_design, shipped_designs
 
 ONE = {"name": "t", "arms": [{"name": "a"}]}
@@ -65,6 +68,12 @@ def test_the_library_has_what_the_documentation_lists():
         ({"seed": 2**31 - 1}, "less than"),
         ({"imaging": {"times_h": []}}, "at least 1 item"),
         ({"dropout_per_cycle": 1.0}, "less than 1"),
+        ({"arms": [{"name": "a", "tracer": "177Lu-DOTATATE"}]}, "different targets"),
+        ({"limits": ["kidney_bed_40", "kidney_bed_40"]}, "named twice"),
+        ({"arms": [{"name": "a", "activity_MBq": float("inf")}]}, "arms.0.activity_MBq"),
+        ({"eligibility": {"least_age_y": 80, "most_age_y": 60}}, "nobody may enter"),
+        ({"arms": [{"name": "a", "cap_MBq": 5000.0}]}, "arm a: cap_MBq"),
+        ({"arms": [{"name": "a", "limit": "kidney_bed_4"}]}, "arms.0.limit"),
     ],
 )
 def test_mistakes_are_told_with_their_place(change, words):
@@ -81,17 +90,27 @@ def test_files_that_are_no_design_are_told(tmp_path):
         read_design(bad)
 
 
-def test_a_cohort_file_is_checked_and_used(tmp_path, people):
+def test_a_cohort_file_is_checked_and_used(tmp_path):
     path = tmp_path / "cohort.csv"
     path.write_text("patient,age_y,weight_kg,sex\n1,60,70,male\n2,61,71,female\n3,62,72,male\n")
     assert list(read_cohort_file(str(path))["age_y"]) == [60, 61, 62]
-    found = with_file(people, str(path))
-    assert list(found.age_y[:4]) == [60.0, 61.0, 62.0, 60.0]  # a block is filled up by the first rows
-    assert list(found.female[:3]) == [False, True, False]
-    assert found.gfr_mL_min is people.gfr_mL_min
+    found = known_covariates(str(path), 0, 48)
+    assert list(found["age_y"][:4]) == [60.0, 61.0, 62.0, 60.0]  # a block is filled up by the first rows
+    assert list(found["female"][:3]) == [False, True, False]
     require_rows(str(path), 3)
     with pytest.raises(InputError, match="4 or more"):
         require_rows(str(path), 4)
+    path.write_text("age_y\n50\n")
+    assert list(read_cohort_file(str(path))["age_y"]) == [50]  # a changed file is read again
+
+
+def test_what_a_file_lacks_is_drawn_for_its_patients():
+    """GFR falls with the age that is given, and weight goes with the height that is given."""
+    key, age = jax.random.key(1), np.tile([40.0, 90.0], 240)
+    old = draw_people("psma", key, 0, 480, {"age_y": age})
+    assert old.gfr_mL_min[age == 40].mean() - old.gfr_mL_min[age == 90].mean() == pytest.approx(37.5, abs=4)
+    short = draw_people("psma", key, 0, 480, {"height_m": np.full(480, 1.60)})
+    assert short.weight_kg.mean() == pytest.approx(26.5 * 1.6**2, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +128,3 @@ def test_bad_cohort_files_are_told(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         read_cohort_file(str(path))
-
-
-@pytest.fixture(scope="module")
-def people():
-    import jax
-
-    from pbpk.population import draw_people
-
-    return draw_people("psma", jax.random.key(1), 0, 48)
