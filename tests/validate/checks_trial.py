@@ -9,7 +9,7 @@ import numpy as np
 
 from pbpk.batch import in_threads
 from tests.validate import check
-from twin.trial.design import TrialDesign, design_of
+from twin.trial.design import TrialDesign, design_of, read_design
 from twin.trial.gate import Gate, gates
 from twin.trial.job import courses, source_of
 from twin.trial.people import BLOCK, CLASSES, group
@@ -156,3 +156,61 @@ def kidneys_calibrated():
 def tumours_calibrated():
     found = _coverage(TUMOURS, "laplace", 2)
     return found, 0.8 <= found <= 0.95
+
+
+@cache
+def _arms(name: str, blocks: int = 10) -> dict[str, dict[str, np.ndarray]]:
+    """Kidney BED, tumour dose and cycles [patient] of each arm of a shipped design, 48 patients a block."""
+    design = read_design(name)
+
+    def rows(block: int):
+        columns = ("kidney_bed_Gy", "tumour_dose_Gy", "cycles")
+        return [{c: rows_of(course, 10**9)["patients"][c] for c in columns} for course in courses(design, block)]
+
+    found = in_threads(rows, range(blocks))
+    names = [arm.name for arm in design.arms]
+    return {n: {c: np.concatenate([f[k][c] for f in found]) for c in found[0][k]} for k, n in enumerate(names)}
+
+
+@check(
+    "trial/design psma-fixed, patients beyond 40 Gy of kidney BED", "share", "0.2 to 0.4",
+    "480 patients; 28 % in the cohort of docs/policies.md, which is drawn otherwise",
+)  # fmt: skip
+def fixed_beyond():
+    found = float(np.mean(_arms("psma-fixed")["6 x 7.4 GBq"]["kidney_bed_Gy"] > 40))
+    return found, 0.2 <= found <= 0.4
+
+
+@check(
+    "trial/design psma-stop-rule, gain of mean tumour dose over the label", "Gy", "above 0",
+    "480 patients, the same in both arms; nine cycles at most against six",
+)  # fmt: skip
+def stop_rule_gain():
+    arms = _arms("psma-stop-rule")
+    gain = arms["stop rule, BED 40 Gy"]["tumour_dose_Gy"] - arms["6 x 7.4 GBq"]["tumour_dose_Gy"]
+    return float(gain.mean()), bool(gain.mean() > 2 * gain.std() / np.sqrt(len(gain)))
+
+
+@check(
+    "trial/design psma-scans, twin with three scans: patients beyond its limit", "share", "0.015 to 0.075",
+    "5 % asked; 480 patients, whose share is known to 1 %",
+)  # fmt: skip
+def twin_beyond():
+    found = float(np.mean(_arms("psma-scans")["twin, three scans"]["kidney_bed_Gy"] > 40))
+    return found, 0.015 <= found <= 0.075
+
+
+@check(
+    "trial/design psma-scans, tumour dose of the twin: three scans less one", "Gy", "above 0", "480 patients, the same"
+)
+def scans_gain():
+    arms = _arms("psma-scans")
+    gain = arms["twin, three scans"]["tumour_dose_Gy"] - arms["twin, one scan"]["tumour_dose_Gy"]
+    return float(gain.mean()), bool(gain.mean() > 2 * gain.std() / np.sqrt(len(gain)))
+
+
+@check("trial/design psma-nuclides, tumour dose of 161Tb over 177Lu", "1", "1.3 to 1.6", "energies of ICRP 107: 1.4")
+def terbium():
+    arms = _arms("psma-nuclides")
+    ratio = [arms[n]["tumour_dose_Gy"].mean() for n in ("161Tb, 6 x 7.4 GBq", "177Lu, 6 x 7.4 GBq")]
+    return float(ratio[0] / ratio[1]), 1.3 <= ratio[0] / ratio[1] <= 1.6
