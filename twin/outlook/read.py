@@ -1,7 +1,8 @@
 """Reading a schedule off the surfaces: doses, BED, time-integrated activity and tumour sizes, differentiable.
 
 Cycle after cycle, tumours shrink by ln(V'/V) = ln 2 T/Td - alpha BED (Kletting 2019; `pbpk.volume`), and the next cycle
-has the uptake and masses of that size: a lesion its own, organs that of all lesions together (the sink).
+has the uptake and masses of that size. What is in blood, and so what a gram of any lesion takes up, depends on the size
+of all lesions together (the sink); a lesion's activity goes with its own size besides.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def doses(surfaces: Surfaces, cycles: Coming) -> Doses:
         error = jnp.exp(surfaces.error)
         dose, weighted = (jnp.exp(read(x)) * activity * moved * error for x in (surfaces.dose, surfaces.weighted))
         bed = weighted + jnp.exp(read(surfaces.quadratic)) * jnp.square(activity * moved * error)
-        tia = jnp.exp(read(surfaces.tia)) * activity * moved
+        tia = jnp.exp(read(surfaces.tia)) * activity * moved * _own_size(surfaces, log_size, share)
         killed = surfaces.alpha_per_Gy[:, None] * bed[:, lesions]
         grown = jnp.log(2.0) * interval_h / surfaces.doubling_time_h[:, None]
         return log_size + grown - killed, (dose, weighted, bed, tia, log_size)
@@ -78,16 +79,20 @@ def doses(surfaces: Surfaces, cycles: Coming) -> Doses:
 
 
 def _reader(surfaces: Surfaces, by_amount, log_size, share):
-    """The log surface [draw, region] at one amount and, draw by draw, at sizes exp(log_size) [draw, lesion]."""
+    """The log surface [draw, region] at one amount and, draw by draw, at the size of all lesions together."""
     if surfaces.size.nodes == 1:
         return lambda surface: jnp.einsum("a,adr->dr", by_amount, surface[:, 0])
-    together = jnp.exp(log_size) @ share
-    draws, regions = surfaces.dose.shape[2:]
-    size = jnp.broadcast_to(together[:, None], (draws, regions))
-    if surfaces.lesions:
-        size = size.at[:, np.array(surfaces.lesions)].set(jnp.exp(log_size))
-    by_size = surfaces.size.basis(size)
-    return lambda surface: jnp.einsum("drs,sdr->dr", by_size, jnp.einsum("a,asdr->sdr", by_amount, surface))
+    by_size = surfaces.size.basis(jnp.exp(log_size) @ share)
+    return lambda surface: jnp.einsum("ds,sdr->dr", by_size, jnp.einsum("a,asdr->sdr", by_amount, surface))
+
+
+def _own_size(surfaces: Surfaces, log_size, share):
+    """Size of each region over that at which its activity was read, [draw, region]; 1 but for lesions."""
+    one = jnp.ones(surfaces.dose.shape[2:])
+    if surfaces.size.nodes == 1 or not surfaces.lesions:
+        return one
+    read_at = jnp.clip(jnp.exp(log_size) @ share, surfaces.size.low, surfaces.size.high)
+    return one.at[:, np.array(surfaces.lesions)].set(jnp.exp(log_size) / read_at[:, None])
 
 
 @eqx.filter_jit

@@ -205,3 +205,21 @@ def test_cycles_that_touch_are_told(patient):
     close = whatif(patient, [3000.0] * 3, interval_days=7)
     assert "still there in the next" in close.warnings[-1]
     assert not whatif(patient, [3000.0] * 3, interval_days=42).warnings
+
+
+def test_unequal_lesions_are_read_at_the_size_of_all_and_hold_their_own_share(patient):
+    """A gram of a lesion takes up what the blood lets it, whatever its own size; its activity goes with its size."""
+    from twin.outlook.read import _own_size, _reader
+
+    found = outlook_of(patient, response=True).surfaces
+    share = found.lesion_mL / found.lesion_mL.sum()
+    draws, lesions = found.dose.shape[2], len(found.lesions)
+    equal, uneven = np.zeros((draws, lesions)), np.zeros((draws, lesions))
+    equal[:] = np.log(0.5)
+    uneven[:, 0], uneven[:, 1:] = np.log(0.25), np.log((0.5 - 0.25 * share[0]) / (1 - share[0]))
+    one = found.amount.basis(np.array([found.amount.low]))[0]
+    doses = [np.asarray(_reader(found, one, x, share)(found.dose)) for x in (equal, uneven)]
+    np.testing.assert_allclose(doses[0], doses[1], rtol=1e-6)
+    own = np.asarray(_own_size(found, uneven, share))
+    np.testing.assert_allclose(own[:, found.lesions[0]], 0.5, rtol=1e-6)
+    assert np.all(np.delete(own, found.lesions, axis=1) == 1.0)
