@@ -92,11 +92,13 @@ def design(trial: Trial) -> Markup:
 
 
 def _given(arm: Mapping) -> list[str]:
-    """Activity, cycles, interval, limit and estimator; of a policy that plans activities, the most it may give."""
+    """Activity, cycles, interval, limit, estimator and its scans; of a policy that plans, the most it may give."""
     policy, said = arm.get("policy", "fixed"), lambda key: "" if arm.get(key) is None else number(arm[key])
     plans = policy in ("chance_twin", "oracle") and arm.get("cap_MBq") is not None
     each = f"at most {said('cap_MBq')}" if plans else said("activity_MBq")
-    adapts = (said("limit").replace("_", " "), said("estimator")) if policy != "fixed" else ("", "")
+    hours = _list((arm.get("imaging") or {}).get("times_h", ()))
+    known = "the truth" if policy == "oracle" else said("estimator") + (f", scans at {hours} h" if hours else "")
+    adapts = (said("limit").replace("_", " "), known) if policy != "fixed" else ("", "")
     return [each, said("cycles"), said("interval_days"), *adapts]
 
 
