@@ -38,7 +38,7 @@ LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 MOST_ARMS = len(COLOURS)
 """Arms that a figure draws: more could not be told apart. The tables have all."""
 NAME_LETTERS = 20
-ROW_INCHES, FOOT_INCHES, LEGEND_INCHES = 0.52, 0.6, 0.24
+ROW_INCHES = 0.52
 POINTS, WIDTH = 200, 0.4
 HIGHEST = 99.5
 """Percentile up to which a distribution is drawn: a few patients must not squeeze all others."""

@@ -134,14 +134,20 @@ def rows_of(specs: tuple[Spec, ...]) -> list[tuple[int, int]]:
 
 def evaluated(problem: Problem, v: Variables) -> Evaluated:
     """The plan at given variables; differentiable."""
+    middle, found, effect = forecast_of(problem, v)
+    slack = [slack_of(problem, k, totals(problem, spec, middle)) for k, spec in enumerate(problem.specs)]
+    rows = jnp.concatenate(slack) if slack else jnp.zeros(0)
+    return Evaluated(objective_of(problem, v, effect), rows, _platelets(problem, v, found))
+
+
+def forecast_of(problem: Problem, v: Variables) -> tuple[Doses, Doses, Effects]:
+    """Doses without the errors that are independent of the draws, those that the objective looks at, and effects."""
     cycles = Coming(v.activity_MBq, v.amount_nmol, v.interval_h, problem.trend)
     middle = doses(clean(problem.surfaces), cycles)
     found = doses(problem.surfaces, cycles) if problem.objective == "lesion_control" else middle
     past = (problem.past_dose_Gy, problem.past_weighted_Gy, problem.past_quadratic_Gy)
     effect = effects(problem.surfaces, found, past, problem.named, problem.kidneys, problem.mass_g, problem.dose_cv)
-    slack = [_slack(problem, k, spec, middle) for k, spec in enumerate(problem.specs)]
-    rows = jnp.concatenate(slack) if slack else jnp.zeros(0)
-    return Evaluated(objective_of(problem, v, effect), rows, _platelets(problem, v, found))
+    return middle, found, effect
 
 
 def totals(problem: Problem, spec: Spec, middle) -> Float[Array, "replicate draw cycle"]:
@@ -179,8 +185,9 @@ def tail_of(values: Float[Array, "... composite"], spec: Spec, tail) -> Float[Ar
     return worst if spec.at_least else -worst
 
 
-def _slack(problem: Problem, k: int, spec: Spec, middle) -> Float[Array, " row"]:
-    value = totals(problem, spec, middle)
+def slack_of(problem: Problem, k: int, value: Float[Array, "replicate draw cycle"]) -> Float[Array, " row"]:
+    """Slack of limit `k`, as a share of it, from its totals."""
+    spec = problem.specs[k]
     found = tail_of(jnp.moveaxis(value, 2, 0).reshape(value.shape[2], -1), spec, problem.tail[k])
     share = found / problem.value_Gy[k]
     return share - 1 if spec.at_least else 1 - share

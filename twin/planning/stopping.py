@@ -18,9 +18,18 @@ import numpy as np
 from dose.errors import InputError, describe
 from pbpk.compiled import compiled
 from twin.constraints import Limit
-from twin.outlook import MOST_CYCLES, Coming, Outlook, doses
-from twin.planning.effects import Effects, effects
-from twin.planning.problem import Problem, Spec, Variables, clean, middle_doses, objective_of, tail_of, totals
+from twin.outlook import MOST_CYCLES, Outlook
+from twin.planning.effects import Effects
+from twin.planning.problem import (
+    Problem,
+    Spec,
+    Variables,
+    forecast_of,
+    middle_doses,
+    objective_of,
+    slack_of,
+    totals,
+)
 from twin.planning.rounding import EXACT
 from twin.planning.scans import Shown, shown_by
 from twin.planning.solver import Space
@@ -137,11 +146,7 @@ class Prefixes(NamedTuple):
 def prefixes(problem: Problem, v: Variables) -> Prefixes:
     def until(count):
         activity = jnp.where(jnp.arange(MOST_CYCLES) < count, v.activity_MBq, 0.0)
-        cycles = Coming(activity, v.amount_nmol, v.interval_h, problem.trend)
-        middle = doses(clean(problem.surfaces), cycles)
-        found = doses(problem.surfaces, cycles) if problem.objective == "lesion_control" else middle
-        past = (problem.past_dose_Gy, problem.past_weighted_Gy, problem.past_quadratic_Gy)
-        effect = effects(problem.surfaces, found, past, problem.named, problem.kidneys, problem.mass_g, problem.dose_cv)
+        middle, _, effect = forecast_of(problem, v._replace(activity_MBq=activity))
         return Prefixes(tuple(totals(problem, spec, middle) for spec in problem.specs), effect)
 
     return jax.lax.map(until, jnp.arange(MOST_CYCLES + 1))
@@ -155,13 +160,7 @@ def taken(table, count):
 
 def slacks(problem: Problem, table: Prefixes, count) -> list:
     """Slack of each limit as a share of it, [1 or cycle]."""
-    out = []
-    for k, spec in enumerate(problem.specs):
-        total = taken(table.totals[k], count)
-        found = tail_of(jnp.moveaxis(total, 2, 0).reshape(total.shape[2], -1), spec, problem.tail[k])
-        share = found / problem.value_Gy[k]
-        out.append(share - 1 if spec.at_least else 1 - share)
-    return out
+    return [slack_of(problem, k, taken(total, count)) for k, total in enumerate(table.totals)]
 
 
 @compiled

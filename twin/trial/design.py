@@ -25,8 +25,6 @@ MOST_CYCLES = 12
 TRIAL_ORGANS = ("kidneys", "liver", "spleen", "parotid", "submandibular", "lacrimal", "red_marrow")
 """Organs whose doses a trial reports."""
 MOST_PATIENTS = 10**9
-POLICIES = ("fixed", "stop_rule", "last_cycle", "chance_twin", "oracle")
-ESTIMATORS = ("exact", "linear", "laplace")
 
 
 def _in(unit: str):

@@ -16,12 +16,11 @@ import numpy as np
 from scipy.special import ndtr
 
 from pbpk import platelets, psa
-from pbpk.volume import published
+from pbpk.volume import LN2, published
 from twin.constraints import limit
 from twin.trial.course import Course, lethal_mL
 from twin.trial.people import RESPONSE
 from twin.trial.reading import MOST_CYCLES
-from twin.trial.unfolding import LN2
 
 STEP_D, STEP_H = 14.0, 4.0
 """Days between the times at which volume and PSA are followed, and hours between the steps of the platelets."""

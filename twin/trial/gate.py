@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dose.provenance import load_table
+from twin.policies.gate import bands, log_cv
 from twin.trial.results import Trial, open_trial
 from twin.whole import write_whole
 
@@ -41,19 +41,14 @@ class Gate:
 
 def gates(tracer: str, Gy_per_GBq: dict[str, np.ndarray]) -> tuple[Gate, ...]:
     """The gates of a tracer; `Gy_per_GBq` by organ, [patient]. None where it has no rows or patients are few."""
-    rows = [row for row in load_table("twin", "gates.csv") if row["tracer"] == tracer]
-    good = [row for row in rows if len(Gy_per_GBq.get(row["region"], ())) >= FEWEST]
+    good = [row for row in bands(tracer) if len(Gy_per_GBq.get(row["region"], ())) >= FEWEST]
     return tuple(_gate(row, np.asarray(Gy_per_GBq[row["region"]])) for row in good)
 
 
 def _gate(row: dict[str, str], values: np.ndarray) -> Gate:
     low, high = float(row["low"]), float(row["high"])
-    variance = float(np.var(np.log(values), ddof=1))
-    cv, count = float(np.sqrt(np.expm1(variance))), len(values)
-    if row["quantity"] == "mean":
-        value, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(count))
-    else:  # the CV of a log-normal, and its error from that of the variance of logs
-        value, error = cv, float(np.exp(variance) * variance / cv / np.sqrt(2 * (count - 1)))
+    of_mean = lambda: (float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+    value, error = of_mean() if row["quantity"] == "mean" else log_cv(values)
     passes = low - DOUBT * error <= value <= high + DOUBT * error
     return Gate(row["tracer"], row["region"], row["quantity"], value, error, low, high, passes, row["locator"])
 

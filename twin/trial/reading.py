@@ -8,11 +8,9 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from calibration import noise
-from twin.deposit import is_renal
+from twin.trial.design import MOST_CYCLES
 from twin.trial.people import DRIFT, Group
 from twin.trial.physics import Truth
-
-MOST_CYCLES = 12
 
 
 class PerMBq(NamedTuple):
@@ -66,8 +64,3 @@ def moved(found: PerMBq, log_factor: np.ndarray) -> PerMBq:
     """With uptake changed by exp(`log_factor`) [patient, region]."""
     factor = np.exp(log_factor)
     return PerMBq(found.dose * factor, found.weighted * factor, found.quadratic * factor**2, found.tia * factor)
-
-
-def renal(regions: tuple[str, ...]) -> int:
-    """Place of the kidneys."""
-    return next(k for k, r in enumerate(regions) if is_renal(r))

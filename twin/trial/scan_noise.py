@@ -12,10 +12,11 @@ import numpy as np
 
 from calibration import noise
 from calibration.observations import Observations
+from twin.planning.scans import COUNTING
 from twin.trial.design import TRIAL_ORGANS, Imaging
 from twin.trial.people import CLASSES, SCANS, Group
 
-COUNTING, MOST_SCANS = 0.03, 8
+MOST_SCANS = 8
 REGIONS = (*TRIAL_ORGANS, *(f"tumour_{k + 1}" for k in range(CLASSES)))
 LARGEST = 2.0
 """Sd of a log error that an additive error is taken for at most."""

@@ -8,13 +8,11 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from pbpk.volume import published
+from pbpk.volume import LN2, published
 from twin.trial.design import Regimen
 from twin.trial.people import RESPONSE, Group
 from twin.trial.physics import Truth
 from twin.trial.reading import PerMBq, at_size, moved
-
-LN2 = np.log(2.0)
 
 
 @dataclass(frozen=True)
