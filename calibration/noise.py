@@ -73,10 +73,10 @@ class SharedErrors:
 
 
 def shared_errors(observations: Observations) -> SharedErrors:
-    """Calibration, recovery and volume errors of these observations."""
+    """Calibration, recovery and volume errors of these observations; what they state themselves goes before the table."""
     obs = observations
     entries = [_shared(*row) for row in zip(obs.region, obs.modality, strict=True)]
-    sds = {name: sd for row in entries for name, sd, _ in row}
+    sds = {name: obs.shared_sd.get(name, sd) for row in entries for name, sd, _ in row}
     names = tuple(sds)
     loads = np.zeros((len(observations), len(names)))
     for k, row in enumerate(entries):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +14,9 @@ FIELDS = ("region", "time_h", "activity_MBq", "sd_MBq", "volume_mL", "modality",
 LATEST_TIME_H = 5000.0
 """A measurement later than this after its administration is taken for a mistaken clock."""
 
+SHARED, LARGEST_SHARED_SD = ("calibration", "recovery", "volume"), 1.0
+"""What errors may be shared by several observations, and a relative sd that is certainly a slip."""
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -22,11 +26,12 @@ class Observations:
     therapy cycles); `activity_MBq` is the activity present at that time, not corrected for decay; `sd_MBq` is the
     standard deviation of that scan alone (counting), as calibration, recovery and contour, which scans share, are added
     by `calibration.noise`; `volume_mL` may be
-    NaN. Arrays have shape [observation].
+    NaN. Arrays have shape [observation]. `shared_sd` holds the relative sd of errors that a site knows better than
+    `calibration.noise`'s table, by that module's names: "calibration/SPECT", "recovery/kidneys", "volume/tumour_1".
 
     Raises:
         InputError: unequal lengths, unknown region, time negative or not finite, activity not positive or not
-            finite, sd not positive.
+            finite, sd not positive, a shared error of another name.
     """
 
     region: tuple[str, ...]
@@ -36,6 +41,7 @@ class Observations:
     volume_mL: np.ndarray
     modality: tuple[str, ...]
     cycle: tuple[int, ...]
+    shared_sd: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "region", tuple(canonical_region(name) for name in self.region))
@@ -44,6 +50,7 @@ class Observations:
         object.__setattr__(self, "cycle", tuple(int(c) for c in self.cycle))
         self._check_lengths()
         self._check_values()
+        self._check_shared()
 
     def _check_lengths(self):
         lengths = {name: len(getattr(self, name)) for name in FIELDS}
@@ -67,6 +74,14 @@ class Observations:
                 found = f"{getattr(self, field)[k]:g}"
                 raise InputError(describe(where, found, expected, "correct the clock, unit or row and read it again"))
 
+    def _check_shared(self):
+        for name, sd in self.shared_sd.items():
+            known = name.partition("/")[0] in SHARED and bool(name.partition("/")[2])
+            if not (known and 0 < sd < LARGEST_SHARED_SD):
+                found, expected = f"{name}: {sd:g}", f"one of {SHARED} with its region or modality, below 1"
+                do = "name the error as calibration.noise does, and give its relative sd"
+                raise InputError(describe("observations.shared_sd", found, expected, do))
+
     def __len__(self):
         return len(self.region)
 
@@ -74,14 +89,17 @@ class Observations:
         """The rows where the boolean mask `keep`, shape [observation], is true."""
         index = np.flatnonzero(np.asarray(keep))
         columns = {name: tuple(getattr(self, name)[k] for k in index) for name in FIELDS}
-        return Observations(**columns)
+        return Observations(**columns, shared_sd=self.shared_sd)
 
     def of_cycle(self, cycle: int) -> Observations:
         return self.select(np.asarray(self.cycle) == cycle)
 
     def join(self, other: Observations) -> Observations:
-        """Both sets, this one's rows first."""
-        return Observations(**{name: (*getattr(self, name), *getattr(other, name)) for name in FIELDS})
+        """Both sets, this one's rows first; of a shared error that both know, the larger sd."""
+        names = {*self.shared_sd, *other.shared_sd}
+        shared = {n: max(self.shared_sd.get(n, 0.0), other.shared_sd.get(n, 0.0)) for n in sorted(names)}
+        columns = {name: (*getattr(self, name), *getattr(other, name)) for name in FIELDS}
+        return Observations(**columns, shared_sd=shared)
 
     @classmethod
     def empty(cls) -> Observations:

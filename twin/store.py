@@ -24,7 +24,7 @@ from pbpk.parameters import Covariates
 from twin.patient import LedgerEntry, PatientTwin, Study
 from twin.whole import not_writable, replace_folder, standing, write_whole
 
-FORMAT = 4
+FORMAT = 5
 """Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
 
 
@@ -45,7 +45,12 @@ def _with_cold_ligand(words: dict) -> dict:
     return words | {"format": 4}
 
 
-MIGRATIONS: dict = {1: _with_model, 2: _with_cycles, 3: _with_cold_ligand}
+def _with_shared_sd(words: dict) -> dict:
+    """Format 4 took the sd of every shared error from the table."""
+    return words | {"format": 5, "study": words["study"] | {"shared_sd": {}}}
+
+
+MIGRATIONS: dict = {1: _with_model, 2: _with_cycles, 3: _with_cold_ligand, 4: _with_shared_sd}
 """From version n: a function of the words (dict) that returns the words of version n + 1."""
 
 NUMBERS = ("time_h", "activity_MBq", "sd_MBq", "volume_mL")
@@ -157,6 +162,7 @@ def _words(twin: PatientTwin) -> dict:
             "model": asdict(study.anatomy) | {"amino_acids": study.amino_acids},
             "administrations": [asdict(a) for a in study.administrations],
             "observations": {name: list(getattr(study.observations, name)) for name in FIELDS if name not in NUMBERS},
+            "shared_sd": dict(study.observations.shared_sd),
             "volumes_mL": study.volumes_mL,
             "warnings": list(study.warnings),
             "truth_Gy": [[cycle, region, dose] for (cycle, region), dose in study.truth_Gy.items()],
@@ -207,7 +213,11 @@ def _study(words: dict, arrays) -> Study:
         **{name: words[name] for name in ("id", "ligand", "nuclide", "source", "volumes_mL")},
         covariates=Covariates(**covariates),
         administrations=tuple(Administration(**a) for a in words["administrations"]),
-        observations=Observations(**numbers, **{name: tuple(v) for name, v in words["observations"].items()}),
+        observations=Observations(
+            **numbers,
+            **{name: tuple(v) for name, v in words["observations"].items()},
+            shared_sd=words["shared_sd"],
+        ),
         warnings=tuple(words["warnings"]),
         truth_Gy={(int(cycle), region): dose for cycle, region, dose in words["truth_Gy"]},
         anatomy=Anatomy(**model),

@@ -33,6 +33,13 @@ def test_a_divided_body_comes_back(patient, tmp_path):
     assert (again.study.anatomy, again.study.amino_acids) == (Anatomy(kidney_parts=True), False)
 
 
+def test_the_errors_that_a_site_knows_come_back(patient, tmp_path):
+    known = {"calibration/SPECT": 0.02}
+    study = replace(patient.study, observations=replace(patient.study.observations, shared_sd=known))
+    again = store.open(store.save(replace(patient, study=study), tmp_path / "p"))
+    assert again.study.observations.shared_sd == known
+
+
 def test_a_twin_of_the_first_format_opens(patient, tmp_path):
     """It had no word of the model's divisions: there was one body only."""
     folder = store.save(patient, tmp_path / "p")
