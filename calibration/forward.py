@@ -22,6 +22,7 @@ from pbpk.administration import Administration
 from pbpk.anatomy import parts
 from pbpk.forms import BothSpecies, OneProfile
 from pbpk.kinetics import Kinetics
+from pbpk.physiology import rules
 from pbpk.solve import Grid, Segments, form_of, freeze, segments, solve_on
 
 GRID_RTOL = 1e-3
@@ -33,8 +34,10 @@ ROWS_MULTIPLE = 64
 """Observations are padded to a multiple of this by copies of the last, to which the fit gives no weight."""
 HALF_LIVES_TO_THE_END = 22
 """A course is followed this many half-lives past its last administration: 2e-7 of the activity is left."""
-NOT_MODELLED = ("bladder", "blood")
-"""Regions that may be measured but have no counterpart in the fit: voiding, and a sample instead of a region."""
+NOT_MODELLED = ("bladder",)
+"""Regions that may be measured but have no counterpart in the fit: voiding."""
+NO_REGION = ("whole_body", "remainder", "blood")
+"""What holds or runs through the other regions, and is not taken off a body's remainder."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +110,21 @@ def pool_weights(region: str, organs: tuple[str, ...], observed: frozenset[str])
     """Weights over (organs, vein, artery, protein) whose sum is the region's activity; None if not modelled.
 
     One side of a lumped gland is half of it. `remainder` is the whole body less the regions observed in its cycle.
+    `blood`, a sample times the blood volume, is the large vessels' plasma at one concentration with that of all organs,
+    and what is bound to protein: right once the first minutes are over.
     """
     weights = np.zeros(len(organs) + 3)
     if region in NOT_MODELLED:
         return None
     if region in ("whole_body", "remainder"):
         weights[:] = 1.0
-        for other in observed - {"whole_body", "remainder"} if region == "remainder" else ():
+        for other in observed - set(NO_REGION) if region == "remainder" else ():
             part = pool_weights(other, organs, frozenset())
             weights -= 0 if part is None else part
         return np.maximum(weights, 0.0)
+    if region == "blood":
+        weights[-3:] = (*[1 / sum(rules()["blood", q][1] for q in ("arterial", "venous"))] * 2, 1.0)
+        return weights
     for organ, share in _parts(region, organs):
         weights[organs.index(organ)] += share
     return weights if weights.any() else None

@@ -18,6 +18,9 @@ from dose.provenance import load_table
 from dose.regions import is_tumour
 from pbpk.anatomy import kind_of
 
+COUNTED = ("blood_sample", "plasma_sample", "probe")
+"""What is counted without an image: no recovery coefficient, no contour."""
+
 
 @cache
 def _table() -> tuple[tuple[str, str, float, float], ...]:
@@ -73,7 +76,7 @@ class SharedErrors:
 
 
 def shared_errors(observations: Observations) -> SharedErrors:
-    """Calibration, recovery and volume errors of these observations; what they state themselves goes before the table."""
+    """Calibration, recovery and volume errors of these observations; a sd that they state goes before the table."""
     obs = observations
     entries = [_shared(*row) for row in zip(obs.region, obs.modality, strict=True)]
     sds = {name: obs.shared_sd.get(name, sd) for row in entries for name, sd, _ in row}
@@ -105,8 +108,11 @@ def covariance(observations: Observations) -> np.ndarray:
 
 def _shared(region: str, modality: str) -> list[tuple[str, float, float]]:
     """(name, sd, load) of the errors that one observation shares; those without effect are left out."""
+    calibration = (f"calibration/{modality}", relative_sd("calibration", modality), 1.0)
+    if modality in COUNTED:
+        return [calibration]
     candidates = [
-        (f"calibration/{modality}", relative_sd("calibration", modality), 1.0),
+        calibration,
         (f"recovery/{pair(region)}", relative_sd("recovery", region), 1.0),
         (f"volume/{region}", volume_log_sd(region), relative_sd("volume_load", region)),
     ]

@@ -67,11 +67,11 @@ class Observations:
             ("sd_MBq", np.isfinite(self.sd_MBq) & (self.sd_MBq > 0), "a finite standard deviation above zero"),
             ("volume_mL", np.isnan(self.volume_mL) | (self.volume_mL > 0), "a volume above zero, or left empty"),
         )
-        for field, good, expected in checks:
+        for name, good, expected in checks:
             if not np.all(good):
                 k = int(np.argmin(good))
-                where = f'observations.{field} of region "{self.region[k]}" (row {k + 1})'
-                found = f"{getattr(self, field)[k]:g}"
+                where = f'observations.{name} of region "{self.region[k]}" (row {k + 1})'
+                found = f"{getattr(self, name)[k]:g}"
                 raise InputError(describe(where, found, expected, "correct the clock, unit or row and read it again"))
 
     def _check_shared(self):

@@ -90,10 +90,9 @@ def factor_to_scan_start(series: ImageSeries) -> np.ndarray:
     """
     slices = len(series.volume.array)
     if series.decay_correction == "START":
-        return np.ones(slices)
+        return np.full(slices, 2.0 ** -_half_lives(series, _later_h(series)))
     if series.decay_correction == "ADMIN":
-        hours = hours_after(series)
-        return np.full(slices, 2.0 ** (-hours / _own_half_life_h(series)))
+        return np.full(slices, 2.0 ** -_half_lives(series, hours_after(series)))
     if series.decay_correction == "NONE" and series.slice_mid_s is not None:
         return np.exp(radionuclide(nuclide_name(series)).decay_constant_per_h * series.slice_mid_s / 3600)
     where = f"series {series.series_uid_hash}, DecayCorrection"
@@ -101,5 +100,26 @@ def factor_to_scan_start(series: ImageSeries) -> np.ndarray:
     raise ImageError(describe(where, found, f"one of {', '.join(CORRECTIONS)} with its times", "repair the header"))
 
 
-def _own_half_life_h(series: ImageSeries) -> float:
-    return series.radiopharmaceutical.half_life_h or radionuclide(nuclide_name(series)).half_life_h
+def hours_to_decay_reference(series: ImageSeries, administration_start: datetime | None = None) -> float:
+    """Hours from the start of the administration to the time that the stored voxels refer to under START.
+
+    It differs from `hours_after` for the later frames of a dynamic series, all corrected to the start of the first.
+
+    Raises:
+        ImageError: as `hours_after`.
+    """
+    return hours_after(series, administration_start) - _later_h(series)
+
+
+def _later_h(series: ImageSeries) -> float:
+    """Hours from the time that START refers to, to the start of this acquisition; 0 where they are one."""
+    if series.decay_reference_at is None or series.reference_at is None:
+        return 0.0
+    return (series.reference_at - series.decay_reference_at).total_seconds() / 3600
+
+
+def _half_lives(series: ImageSeries, hours: float) -> float:
+    """Hours in half-lives of the header, with which its own correction is undone; 0 hours need no nuclide."""
+    if hours == 0:
+        return 0.0
+    return hours / (series.radiopharmaceutical.half_life_h or radionuclide(nuclide_name(series)).half_life_h)

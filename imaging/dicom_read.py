@@ -1,21 +1,27 @@
 """The one door for DICOM: a folder in, `StudyImages` out.
 
 Objects are routed by SOP class before any reader is chosen, since SimpleITK opens a SEG at spacing 1, 1, 1 without a
-word and drops the value mapping of NM. Guards are in `imaging.guard`, stacking in `imaging.stack`. Modality is not
-the class of scan: quantitative SPECT is often stored with modality PT; `kind_of` decides and says why.
+word and drops the value mapping of NM. Guards are in `imaging.guard`, stacking in `imaging.stack`, projections in
+`imaging.tomo_read`. Modality is not the class of scan: `imaging.kind` decides and says why.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from dose.errors import ImageError, describe
-from imaging.contours import contour_set_of, segmentation_of
 from imaging.decay import half_life_warning
-from imaging.guard import MAX_FILES, MAX_SERIES_FILES, only_image_errors, open_header
+from imaging.folder import folder_files
+from imaging.guard import MAX_SERIES_FILES, only_image_errors, open_header, open_pixels, polyglot
+from imaging.import_report import ImportReport, SeriesSummary, fields_used, summary_of
 from imaging.series import StudyImages, uid_hash
 from imaging.stack import stack_series
+from imaging.structures import contour_set_of, segmentation_of
+from imaging.times import zone_of
+from imaging.tomo_read import is_planar, notes_of, projections_of
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PET, NM = "1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.20"
@@ -23,64 +29,113 @@ RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SEG = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes that are read (DICOM PS3.4, table B.5-1); objects of others are counted in `StudyImages.skipped`."""
 
+NM_KINDS = ("RECON TOMO", "TOMO", "STATIC", "WHOLE BODY")
+"""Kinds of NM image, third value of ImageType (PS3.3 C.8.4.9.1.1), that are read."""
 
+
+@dataclass(frozen=True)
+class _Part:
+    """What one series gave."""
+
+    images: tuple = ()
+    projections: tuple = ()
+    contour_sets: tuple = ()
+    segmentations: tuple = ()
+    summaries: tuple = ()
+    fields: tuple = ()
+
+
+@only_image_errors("folder")
 def read_folder(path, *, salt: str = "", Bq_per_mL_per_count: float | None = None) -> StudyImages:
-    """Every image, contour set and segmentation below a folder.
+    """Every image, projection, contour set and segmentation below a folder, with the report of what was used.
 
     `salt` goes into the hashes that stand for UIDs. `Bq_per_mL_per_count` is the scanner's calibration, used for
     images stored as counts only.
 
     Raises:
-        ImageError: no DICOM object, a damaged or oversized one, uneven or mixed slices, counts without calibration.
+        ImageError: no DICOM object, a damaged or oversized one, uneven or mixed slices, counts without calibration,
+            fields that contradict each other.
     """
-    series, skipped = _by_series(Path(path), salt)
-    images, contour_sets, segmentations, warnings = [], [], [], []
-    for uid, files in series.items():
+    series, skipped, remarks = _by_series(Path(path), salt)
+    zone = next((z for files in series.values() for _, h in files if (z := zone_of(h)) is not None), None)
+    parts = []
+    for (uid, *_), files in series.items():
         where = f"series {uid_hash(uid, salt)}"
         with only_image_errors(where):
-            sop_class = str(files[0][1].SOPClassUID)
-            if sop_class in (CT, PET, NM):
-                image, notes = stack_series(files, where, salt=salt, calibration=Bq_per_mL_per_count)
-                images.append(image)
-                warnings += [*notes, *filter(None, [half_life_warning(image)])]
-            elif sop_class == RTSTRUCT:
-                contour_sets += [contour_set_of(file, salt) for file, _ in files]
-            else:
-                segmentations += [segmentation_of(file, where, salt) for file, _ in files]
-    return StudyImages(tuple(images), tuple(contour_sets), tuple(segmentations), dict(skipped), tuple(warnings))
+            parts.append(_series(files, where, salt, Bq_per_mL_per_count, zone))
+    whole = {name: tuple(chain.from_iterable(getattr(p, name) for p in parts)) for name in _Part.__annotations__}
+    summaries, fields = whole.pop("summaries"), whole.pop("fields")
+    warnings = (*remarks, *(note for summary in summaries for note in summary.notes))
+    report = ImportReport(summaries, fields, dict(skipped), warnings)
+    return StudyImages(**whole, skipped=dict(skipped), warnings=warnings, report=report)
+
+
+def _series(files, where: str, salt: str, calibration: float | None, zone: int | None) -> _Part:
+    first = files[0][1]
+    if str(first.SOPClassUID) == RTSTRUCT:
+        made = tuple(contour_set_of(file, salt) for file, _ in files)
+        return replace(_summed_up([h for _, h in files], "RTSTRUCT", salt), contour_sets=made)
+    if str(first.SOPClassUID) in SEG:
+        made = tuple(segmentation_of(file, where, salt) for file, _ in files)
+        return replace(_summed_up([h for _, h in files], "SEG", salt), segmentations=made)
+    datasets = [open_pixels(file, where) for file, _ in files]
+    if _is_acquisition(first):
+        return _projections(datasets, where, salt, zone)
+    images, notes, decided = stack_series(datasets, where, salt=salt, calibration=calibration, zone=zone)
+    notes = (*notes, *filter(None, [half_life_warning(images[0])]))
+    fields = fields_used(datasets, images[0].series_uid_hash)
+    return _Part(images=images, summaries=(summary_of(images, datasets, decided, notes),), fields=fields)
+
+
+def _projections(datasets: list, where: str, salt: str, zone: int | None) -> _Part:
+    made = tuple(p for nm in datasets for p in projections_of(nm, where, salt=salt, zone=zone))
+    windows, views, rows, columns = made[0].counts.shape
+    said = {
+        "frames": len(made),
+        "size": f"{columns} x {rows}, {views} views, {windows} windows",
+        "spacing_mm": f"{made[0].pixel_mm:.4g}",
+        "unit": "counts",
+        "nuclide": made[0].radiopharmaceutical.nuclide or "",
+        "decided": {"windows": ", ".join(w.role for w in made[0].windows), "heads": str(made[0].heads)},
+        "notes": notes_of(datasets[0], made[0], where),
+    }
+    kind = "planar" if is_planar(datasets[0]) else "tomographic"
+    return replace(_summed_up(datasets, f"{kind} projections", salt, **said), projections=made)
+
+
+def _summed_up(headers: list, modality: str, salt: str, **said) -> _Part:
+    """The row and the fields of a series that is no image."""
+    series, frame = (uid_hash(headers[0].get(k, ""), salt) for k in ("SeriesInstanceUID", "FrameOfReferenceUID"))
+    row = {"frames": len(headers), "frame_of_reference": frame} | said
+    summary = SeriesSummary(series, modality, str(headers[0].SOPClassUID.name), files=len(headers), **row)
+    return _Part(summaries=(summary,), fields=fields_used(headers, series))
 
 
 def _by_series(root: Path, salt: str):
-    """Files with their headers by SeriesInstanceUID, and the counts of objects that are not read."""
-    series: dict[str, list] = {}
+    """Files with their headers by SeriesInstanceUID and class, the counts of objects that are not read, and remarks."""
+    series: dict[tuple, list] = {}
     skipped: Counter = Counter()
-    for number, file in enumerate(_files(root), start=1):
+    double: Counter = Counter()
+    for number, file in enumerate(folder_files(root), start=1):
         if not _looks_like_dicom(file):
             skipped["not DICOM"] += 1
             continue
         header = open_header(file, f"DICOM file {number}")
+        double.update(filter(None, [polyglot(header)]))
         name = _unread(header)
         if name:
             skipped[name] += 1
             continue
-        group = series.setdefault(str(header.SeriesInstanceUID), [])
+        key = (str(header.SeriesInstanceUID), str(header.SOPClassUID), _is_acquisition(header))
+        group = series.setdefault(key, [])
         group.append((file, header))
         if len(group) > MAX_SERIES_FILES:
             where = f"series {uid_hash(str(header.SeriesInstanceUID), salt)}"
             raise ImageError(describe(where, "too many files", f"at most {MAX_SERIES_FILES}", "split the folder"))
     if not series:
         raise ImageError(describe("folder", "no DICOM image", "CT, PET, SPECT, RTSTRUCT or SEG", "check the path"))
-    return series, skipped
-
-
-def _files(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise ImageError(describe("folder", "no such folder", "a folder with DICOM files", "check the path"))
-    inside = root.resolve()
-    files = sorted(f for f in root.rglob("*") if f.is_file() and f.resolve().is_relative_to(inside))
-    if len(files) > MAX_FILES:
-        raise ImageError(describe("folder", f"{len(files)} files", f"at most {MAX_FILES}", "read one study at a time"))
-    return files
+    remarks = tuple(f"{count} DICOM files are {kind} as well by their preamble" for kind, count in double.items())
+    return series, skipped, remarks
 
 
 def _looks_like_dicom(file: Path) -> bool:
@@ -90,14 +145,25 @@ def _looks_like_dicom(file: Path) -> bool:
     return magic or file.suffix.lower() in (".dcm", ".dicom", ".ima")
 
 
+def _kinds(header) -> list[str]:
+    words = header.get("ImageType") or ()
+    return [str(word).upper() for word in ([words] if isinstance(words, str) else words)]
+
+
+def _is_acquisition(header) -> bool:
+    """Projections or planar views, rather than an image in space."""
+    return str(header.SOPClassUID) == NM and "RECON TOMO" not in _kinds(header)
+
+
 def _unread(header) -> str | None:
     """The name of an object that is passed over, or None for one that is read."""
     sop_class = header.SOPClassUID
     if sop_class not in (CT, PET, NM, RTSTRUCT, *SEG):
-        return str(getattr(sop_class, "name", "other"))[:64]
-    kinds = [str(word).upper() for word in header.get("ImageType") or ()]
+        name = str(getattr(sop_class, "name", ""))
+        return name if name and name != str(sop_class) else "objects of an unknown class"
+    kinds = _kinds(header)
     if sop_class == CT and "LOCALIZER" in kinds:
         return "CT localizer"
-    if sop_class == NM and "RECON TOMO" not in kinds:
-        return "NM that is not RECON TOMO"
+    if sop_class == NM and not any(kind in kinds for kind in NM_KINDS):
+        return "NM that is neither RECON TOMO, TOMO, STATIC nor WHOLE BODY"
     return None

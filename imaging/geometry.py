@@ -38,7 +38,7 @@ class Volume:
             raise ImageError(
                 describe("volume.array", "values that are not finite", "finite voxels", "repair the image")
             )
-        if self.affine.shape != (4, 4) or not abs(np.linalg.det(self.affine)) > 0:
+        if self.affine.shape != (4, 4) or not 0 < abs(np.linalg.det(self.affine)) < np.inf:
             found = f"shape {self.affine.shape}, or no inverse"
             raise ImageError(
                 describe("volume.affine", found, "an invertible 4 x 4 matrix in mm", "repair the geometry")

@@ -1,4 +1,4 @@
-"""Image to observations: the activity of each region at the start of each scan, with its standard deviation.
+"""From a study to observations: the activity of each region at the start of each scan, with its uncertainty budget.
 
 This is the crossing from images to numbers: units, decay, partial volume and finiteness are settled here. Activities
 are those present at the start of the acquisition. Scanning takes minutes and kinetics go over hours: for a 25 min
@@ -9,57 +9,83 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 
 import numpy as np
 
 from dose.errors import ImageError, InputError, describe
-from dose.nuclides import radionuclide
-from dose.regions import region as canonical_region
-from imaging.contours import contour_mask, segment_mask
+from imaging.activity_images import activity_image, check_sets
+from imaging.camera_calibration import CameraCalibration, check_applies
 from imaging.decay import factor_to_scan_start, hours_after, injection_time, nuclide_name
 from imaging.geometry import Volume
-from imaging.recovery import Measurement, corrected_means, measurement, relative_sd, transfer_matrix
-from imaging.series import ContourSet, ImageSeries, Segmentation, StudyImages
+from imaging.partial_volume import iterative_yang
+from imaging.point_spread import GaussianSpread
+from imaging.recovery import Measurement, corrected_means, measurement, transfer_matrix
+from imaging.recovery_fit import RecoveryCurve
+from imaging.region_masks import EMISSION, ScanMasks, masks_of
+from imaging.scan_budget import ScanBudget, contour_parts, counts_cv, recovery_cv, registration_cv
+from imaging.series import ImageSeries, StudyImages
 
 logger = logging.getLogger(__name__)
 
-RISE_TOLERANCE = 0.10
-"""Whole-field activity corrected for decay may rise by this much between scans (calibration, field of view); in a
-calibrated set it can only fall, by excretion."""
+RECOVERIES = ("auto", "none", "geometric_transfer", "iterative_yang", "curve")
 
 DISJOINT_SHARE = 0.02
 """Segments that share more than this part of the smaller one are not solved for together."""
 
 
 @dataclass(frozen=True)
-class AdministeredActivity:
-    """What was given, as the header tells it: activity at `started_at`."""
+class ImagingChain:
+    """How a site turns images into activities; the defaults ask nothing of it.
 
-    nuclide: str
-    activity_MBq: float
-    started_at: datetime
-    weight_kg: float | None = None
-    height_m: float | None = None
-    sex: str | None = None
+    Attributes:
+        recovery: "geometric_transfer" or "iterative_yang" correct partial volume with the FWHM of `measurements` or of
+            the header, "curve" by the site's recovery curve, "none" leaves it; "auto" takes the transfer matrix where
+            the header (SpatialResolution) or `measurements` state the resolution.
+        measurements: by modality, in place of `data/measurement.csv`.
+        calibrations: by modality; its sd takes the place of the table's.
+        curves: recovery curves by modality.
+        counts_cv: relative sd of a region's total from counting, as a function of the scan, the region and its mask,
+            such as a reconstruction's own (`imaging.reconstruct`); by default that of 1 mL over the root of the volume.
+        boundary: which voxels on a contour's line count (`contours.contour_mask`).
+        carries: scans without drawings take those of another session by registration.
+        check_totals: refuse a set of scans that is not on one scale.
+    """
+
+    recovery: str = "auto"
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    calibrations: Mapping[str, CameraCalibration] = field(default_factory=dict)
+    curves: Mapping[str, RecoveryCurve] = field(default_factory=dict)
+    counts_cv: Callable[[ImageSeries, str, Volume], float] | None = None
+    boundary: str = "centre"
+    carries: bool = True
+    check_totals: bool = True
+
+    def __post_init__(self):
+        if self.recovery not in RECOVERIES:
+            raise InputError(describe("recovery", f'"{self.recovery}"', f"one of {RECOVERIES}", "choose one"))
+        if self.recovery == "curve" and not self.curves:
+            raise InputError(describe("recovery", '"curve" without a curve', "curves by modality", "give the curve"))
+
+
+DEFAULT_CHAIN = ImagingChain()
 
 
 @dataclass(frozen=True)
 class RegionActivity:
     """Activity of one region at the start of one scan, `time_h` after `administered_at`.
 
-    `sd_MBq` holds all errors, `own_sd_MBq` those that other scans do not share (no calibration, no contour).
-    `decay_factor_undone` multiplied the stored voxels (mean over slices); `recovery` is "none" or
-    "geometric_transfer".
+    `budget` holds the relative sd of each source. `decay_factor_undone` multiplied the stored voxels (mean over
+    slices); `recovery` is "none", "geometric_transfer", "iterative_yang" or "curve"; `drawn` says where the region was
+    drawn (a row of `data/mask_shift.csv`).
     """
 
     region: str
     time_h: float
     activity_MBq: float
-    sd_MBq: float
-    own_sd_MBq: float
+    budget: ScanBudget
     volume_mL: float
     modality: str
     series_uid_hash: str
@@ -67,201 +93,144 @@ class RegionActivity:
     nuclide: str
     administered_at: datetime
     recovery: str
+    drawn: str
+    notes: tuple[str, ...] = ()
 
+    @property
+    def sd_MBq(self) -> float:
+        """All errors."""
+        return self.budget.total * self.activity_MBq
 
-def administered_activity(series: ImageSeries, administration_start: datetime | None = None) -> AdministeredActivity:
-    """The administration that a PET or SPECT header describes.
-
-    Raises:
-        ImageError: activity, nuclide or time missing.
-    """
-    amount = series.radiopharmaceutical.administered_MBq
-    if amount is None:
-        where = f"series {series.series_uid_hash}, RadionuclideTotalDose"
-        raise ImageError(describe(where, "nothing", "the administered activity in Bq", "give it by hand"))
-    start = injection_time(series, administration_start)
-    return AdministeredActivity(nuclide_name(series), amount, start, series.weight_kg, series.height_m, series.sex)
-
-
-def activity_image(series: ImageSeries) -> Volume:
-    """Bq/mL present at the start of the acquisition.
-
-    Raises:
-        ImageError: not in Bq/mL, or its decay correction cannot be undone.
-    """
-    if series.unit != "Bq/mL":
-        where = f"series {series.series_uid_hash}"
-        raise ImageError(describe(where, f'unit "{series.unit}"', "Bq/mL", "give a calibrated PET or SPECT"))
-    factor = factor_to_scan_start(series).astype(np.float32)
-    return series.volume.with_array(series.volume.array * factor[:, None, None])
-
-
-def total_MBq(volume: Volume) -> float:
-    """Activity of the whole field from an image in Bq/mL."""
-    return float(volume.array.sum(dtype=float)) * volume.voxel_mL / 1e6
-
-
-def check_calibrated_series(volumes, times_h, nuclide: str) -> None:
-    """Refuse images of one administration as a dose source where they cannot be on one activity scale.
-
-    `volumes` hold activity as measured (not corrected for decay) at `times_h` after the administration.
-
-    Raises:
-        ImageError: whole-field activity corrected for decay rises by more than `RISE_TOLERANCE` after any scan.
-    """
-    order = np.argsort(times_h)
-    times = np.asarray(times_h, dtype=float)[order]
-    totals = np.array([float(volumes[k].array.sum(dtype=float)) * volumes[k].voxel_mL for k in order])
-    corrected = totals * np.exp(radionuclide(nuclide).decay_constant_per_h * times)
-    rises = corrected / np.minimum.accumulate(corrected)
-    worst = int(np.argmax(rises))
-    if not np.all(corrected > 0) or rises[worst] > 1 + RISE_TOLERANCE:
-        rise = f"{rises[worst]:.2f}-fold up to {times[worst]:g} h"
-        found = f"whole-field activity that rises after correction for decay ({rise})"
-        expected = "activity that only falls after an administration, if all scans are on one scale in Bq/mL"
-        do = "calibrate each scan (Bq/mL per count), or check units, times and field of view; no dose comes from these"
-        raise ImageError(describe("image set", found, expected, do))
+    @property
+    def own_sd_MBq(self) -> float:
+        """Errors that other scans do not share."""
+        return self.budget.own * self.activity_MBq
 
 
 def region_activities(
     study_images: StudyImages,
     administration_start: datetime | None = None,
+    chain: ImagingChain = DEFAULT_CHAIN,
     *,
-    recovery: str = "auto",
-    measurements: dict[str, Measurement] | None = None,
-    check_totals: bool = True,
-    boundary: str = "centre",
+    scans: tuple[ImageSeries, ...] | None = None,
 ) -> list[RegionActivity]:
-    """Activities of all segmented regions in all PET and SPECT series, in order of time.
+    """Activities of all segmented regions in all PET and SPECT series, or in `scans` of them, in order of time.
 
-    Masks go with images of the same frame of reference. `recovery`: "geometric_transfer" corrects partial volume with
-    the FWHM of `measurements` (by modality) or of the header; "none" leaves it; "auto" corrects where the header
-    (SpatialResolution) or `measurements` state the resolution. Segments whose label is no region, and regions without
-    activity above zero in a scan, are passed over with a log line. `boundary` says which voxels on a contour's line
-    count (`contours.contour_mask`).
+    Segments whose label is no region, and regions without activity above zero in a scan, are passed over with a log
+    line.
 
     Raises:
-        ImageError: no PET or SPECT, no region on any image, an empty one, times missing or impossible, or a set of
-            scans that is not on one scale (`check_totals=False` lets that pass).
+        ImageError: no PET or SPECT, no region on any image, an empty one, times missing or impossible, a set of scans
+            that is not on one scale, or a registration that failed.
     """
-    scans = study_images.of("PET", "SPECT")
+    scans = static(study_images.of(*EMISSION) if scans is None else scans)
     if not scans:
-        raise ImageError(describe("study", "no PET or SPECT", "at least one calibrated scan", "check the folder"))
+        raise ImageError(
+            describe("study", "no static PET or SPECT", "at least one calibrated scan", "check the folder")
+        )
     images = [activity_image(scan) for scan in scans]
-    if check_totals:
-        _check_sets(scans, images, administration_start)
+    if chain.check_totals:
+        check_sets(scans, images, administration_start)
     found, matrices = [], {}
     for scan, image in zip(scans, images, strict=True):
-        masks = region_masks(study_images, scan, boundary)
-        how, corrects = _how(scan, recovery, measurements or {})
-        found += _activities(scan, image, masks, how, corrects, administration_start, matrices)
+        drawn = masks_of(study_images, scan, chain.boundary, carries=chain.carries)
+        found += _of_scan(scan, image, drawn, chain, administration_start, matrices) if drawn.masks else []
     if not found:
         do = "add an RTSTRUCT or SEG in the frame of reference of the scans, with region names of dose.regions"
         raise ImageError(describe("study", "no region on any PET or SPECT", "one or more", do))
     return found
 
 
-def _check_sets(scans, images, administration_start) -> None:
-    """`check_calibrated_series` on the scans of each administration and modality."""
-    sets: dict[tuple, list] = {}
-    for scan, image in zip(scans, images, strict=True):
-        key = (scan.modality, nuclide_name(scan), injection_time(scan, administration_start))
-        sets.setdefault(key, []).append((image, hours_after(scan, administration_start)))
-    for (_, nuclide, _), members in sets.items():
-        check_calibrated_series([m[0] for m in members], [m[1] for m in members], nuclide)
+def static(scans: tuple[ImageSeries, ...]) -> tuple[ImageSeries, ...]:
+    """The scans without the frames of dynamic ones, which are for `imaging.parametric`."""
+    dynamic = {scan.series_uid_hash for scan in scans if scan.frame > 0}
+    if dynamic:
+        logger.warning("%d dynamic series give no observations: see imaging.parametric", len(dynamic))
+    return tuple(scan for scan in scans if scan.series_uid_hash not in dynamic)
 
 
-def region_masks(study_images: StudyImages, scan: ImageSeries, boundary: str = "centre") -> dict[str, Volume]:
-    """Weights (0 to 1) on the scan's grid of every region drawn in its frame of reference.
-
-    Raises:
-        ImageError: an empty region, or one drawn twice.
-    """
-    drawings = (*study_images.contour_sets, *study_images.segmentations)
-    here = [s for s in drawings if s.frame_hash and s.frame_hash == scan.frame_hash]
-    on_grid = partial(contour_mask, boundary=boundary)
-    drawn = [(c.label, on_grid, c) for s in here if isinstance(s, ContourSet) for c in s.contours]
-    drawn += [(c.label, segment_mask, c) for s in here if isinstance(s, Segmentation) for c in s.segments]
-    masks: dict[str, Volume] = {}
-    for label, reader, shape in drawn:
-        name = _region_or_none(label)
-        if name in masks:
-            raise ImageError(describe("segmentation", f"{name} twice", "each region once", "leave one of them out"))
-        if name is not None:
-            masks[name] = reader(shape, scan.volume)
-    if len(masks) < len(drawn):
-        unnamed = len(drawn) - len(masks)
-        logger.warning("%d of %d structures have no region name and are passed over", unnamed, len(drawn))
-    return masks
-
-
-def _region_or_none(label: str) -> str | None:
-    try:
-        return canonical_region(label)
-    except InputError:
-        return None
-
-
-def _how(scan: ImageSeries, recovery: str, given: dict[str, Measurement]) -> tuple[Measurement, bool]:
-    """The measurement model of a scan and whether its partial volume is to be corrected."""
-    if recovery not in ("auto", "none", "geometric_transfer"):
-        raise InputError(describe("recovery", f'"{recovery}"', "auto, none or geometric_transfer", "choose one"))
-    how = given.get(scan.modality) or measurement(scan.modality)
-    if scan.modality not in given and scan.resolution_mm:
+def measured_as(scan: ImageSeries, chain: ImagingChain) -> tuple[Measurement, str]:
+    """The measurement model of a scan, and how its partial volume is corrected."""
+    how = chain.measurements.get(scan.modality) or measurement(scan.modality)
+    if scan.modality not in chain.measurements and scan.resolution_mm:
         how = replace(how, fwhm_mm=scan.resolution_mm)
-    is_known = scan.modality in given or scan.resolution_mm is not None
-    return how, recovery == "geometric_transfer" or (recovery == "auto" and is_known)
+    if scan.modality in chain.calibrations:
+        known = chain.calibrations[scan.modality]
+        check_applies(known, nuclide=nuclide_name(scan))
+        how = replace(how, calibration_cv=known.relative_sd)
+    if chain.recovery == "curve" and scan.modality not in chain.curves:
+        return how, "none"
+    if chain.recovery != "auto":
+        return how, chain.recovery
+    is_known = scan.modality in chain.measurements or scan.resolution_mm is not None
+    return how, "geometric_transfer" if is_known else "none"
 
 
-def _activities(scan, image, masks, how, corrects, administration_start, matrices) -> list[RegionActivity]:
-    if not masks:
-        return []
-    means = _means(scan, image, masks, how, matrices) if corrects else _plain_means(image, list(masks.values()))
+def _of_scan(scan, image, drawn: ScanMasks, chain: ImagingChain, start, matrices) -> list[RegionActivity]:
+    how, recovery = measured_as(scan, chain)
+    means = _means(scan, image, drawn.masks, how, recovery, chain, matrices)
     factor = float(factor_to_scan_start(scan).mean())
-    records = []
-    for (name, mask), mean in zip(masks.items(), means, strict=False):
+    hour, records = hours_after(scan, start), []
+    for (name, mask), mean in zip(drawn.masks.items(), means, strict=False):
         volume_mL = float(mask.array.sum(dtype=float)) * mask.voxel_mL
         activity = float(mean) * volume_mL / 1e6
         if not (math.isfinite(activity) and activity > 0):
-            hour = hours_after(scan, administration_start)
             logger.warning("the %s at %.1f h shows no activity above zero in %s: left out", scan.modality, hour, name)
             continue
-        total, own = (
-            relative_sd(volume_mL, image, how, is_recovered=corrects, is_scan_alone=alone) for alone in (False, True)
-        )
         records.append(
             RegionActivity(
                 region=name,
-                time_h=hours_after(scan, administration_start),
+                time_h=hour,
                 activity_MBq=activity,
-                sd_MBq=total * activity,
-                own_sd_MBq=own * activity,
+                budget=_budget(scan, image, name, mask, volume_mL, drawn, how, recovery, chain),
                 volume_mL=volume_mL,
                 modality=scan.modality,
                 series_uid_hash=scan.series_uid_hash,
                 decay_factor_undone=factor,
                 nuclide=nuclide_name(scan),
-                administered_at=injection_time(scan, administration_start),
-                recovery="geometric_transfer" if corrects else "none",
+                administered_at=injection_time(scan, start),
+                recovery=recovery,
+                drawn=drawn.drawn,
+                notes=drawn.notes,
             )
         )
     return records
 
 
-def _plain_means(image: Volume, masks: list[Volume]) -> np.ndarray:
-    values = image.array
-    return np.array([float(np.vdot(m.array, values)) / float(m.array.sum(dtype=float)) for m in masks])
+def _budget(scan, image, name, mask, volume_mL, drawn: ScanMasks, how, recovery: str, chain) -> ScanBudget:
+    counts = chain.counts_cv(scan, name, mask) if chain.counts_cv else counts_cv(volume_mL, how)
+    contour, volume = contour_parts(volume_mL, image, how)
+    lost = recovery_cv(volume_mL, how, is_recovered=recovery != "none")
+    if recovery == "curve":
+        curve = chain.curves[scan.modality]
+        lost = float(curve.sd(volume_mL) / curve.at(volume_mL))
+    moved = registration_cv(image, mask, drawn.shift_sd_mm)
+    return ScanBudget(counts, how.calibration_cv, lost, contour, moved, volume)
 
 
-def _means(scan: ImageSeries, image: Volume, masks: dict[str, Volume], how: Measurement, matrices: dict) -> np.ndarray:
-    """Means after the transfer matrix; whatever is in no region takes part as one more, `rest`."""
+def _means(scan, image: Volume, masks, how: Measurement, recovery: str, chain, matrices: dict) -> np.ndarray:
+    """Mean of each region in Bq/mL after the correction of partial volume."""
+    plain = _plain_means(image, list(masks.values()))
+    if recovery == "none":
+        return plain
+    if recovery == "curve":
+        volumes = np.array([float(m.array.sum(dtype=float)) * m.voxel_mL for m in masks.values()])
+        return plain / chain.curves[scan.modality].at(volumes)
     _check_disjoint(masks)
     rest = image.with_array(np.clip(1 - sum(m.array for m in masks.values()), 0, 1))
     volumes = [*masks.values(), rest] if rest.array.any() else list(masks.values())
     key = (scan.frame_hash, tuple(masks), image.array.shape, image.affine.tobytes(), how.fwhm_mm)
     if key not in matrices:
         matrices[key] = transfer_matrix([v.array for v in volumes], image.spacing_mm, how.fwhm_mm)
-    return corrected_means(matrices[key], _plain_means(image, volumes))
+    means = corrected_means(matrices[key], _plain_means(image, volumes))
+    if recovery == "geometric_transfer":
+        return means
+    blur = GaussianSpread(image.spacing_mm, how.fwhm_mm)
+    return iterative_yang(image.array.astype(float), [v.array for v in volumes], blur, means)[1]
+
+
+def _plain_means(image: Volume, masks: list[Volume]) -> np.ndarray:
+    return np.array([float(np.vdot(m.array, image.array)) / float(m.array.sum(dtype=float)) for m in masks])
 
 
 def _check_disjoint(masks: dict[str, Volume]) -> None:

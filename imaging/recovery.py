@@ -8,6 +8,7 @@ R[i, j] = mean over region i of region j blurred by the scanner's point spread, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,11 +58,16 @@ def blurred(array: np.ndarray, spacing_mm, fwhm_mm: float) -> np.ndarray:
 
 
 def transfer_matrix(masks, spacing_mm, fwhm_mm: float) -> np.ndarray:
+    """`mixing_matrix` of an even Gaussian point spread."""
+    return mixing_matrix(masks, lambda mask: blurred(mask, spacing_mm, fwhm_mm))
+
+
+def mixing_matrix(masks, blur: Callable) -> np.ndarray:
     """R [region, region]: mean in region i of unit uptake in region j, from weights `masks` [region, z, y, x]."""
     matrix = np.empty((len(masks), len(masks)))
     sums = [float(mask.sum(dtype=float)) for mask in masks]
     for j, source in enumerate(masks):
-        spread = blurred(source, spacing_mm, fwhm_mm)
+        spread = blur(source)
         matrix[:, j] = [float(np.vdot(mask, spread)) / total for mask, total in zip(masks, sums, strict=True)]
     return matrix
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imaging.geometry import Volume
+
+if TYPE_CHECKING:
+    from imaging.import_report import ImportReport
+    from imaging.projections import Projections
 
 
 def uid_hash(uid: str, salt: str = "") -> str:
@@ -34,11 +39,13 @@ class Radiopharmaceutical:
 
 @dataclass(frozen=True)
 class ImageSeries:
-    """One 3D image: CT in HU, or PET or SPECT in Bq/mL.
+    """One 3D image: CT in HU, or PET or SPECT in Bq/mL (or in g/mL, an SUV that cannot be taken back to Bq/mL).
 
-    `decay_correction` is the header's NONE, START or ADMIN; `reference_at` is the start of the acquisition;
-    `slice_mid_s` [z] are seconds from there to the middle of each slice's frame. `resolution_mm` is the FWHM that the
-    header states (0018,1050) or None. `kind_reason` says why the series is taken for its modality.
+    `decay_correction` is the header's NONE, START or ADMIN; `reference_at` is the start of the acquisition, of this
+    time frame for a dynamic series; `decay_reference_at` is the time that START refers to where that is another (the
+    start of the first frame). `slice_mid_s` [z] are seconds from `reference_at` to the middle of each slice's frame.
+    `frame` counts the time frames of a series from 0, `frame_s` is the duration of one. `resolution_mm` is the FWHM
+    that the header states (0018,1050) or None. `kind_reason` says why the series is taken for its modality.
     """
 
     volume: Volume
@@ -55,6 +62,9 @@ class ImageSeries:
     height_m: float | None = None
     sex: str | None = None
     resolution_mm: float | None = None
+    decay_reference_at: datetime | None = None
+    frame: int = 0
+    frame_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,15 +97,26 @@ class Segmentation:
     series_uid_hash: str
 
 
+def _empty_report() -> ImportReport:
+    from imaging.import_report import ImportReport
+
+    return ImportReport()
+
+
 @dataclass(frozen=True)
 class StudyImages:
-    """Everything of a folder that was understood; `skipped` counts objects of other classes by name."""
+    """Everything of a folder that was understood; `skipped` counts objects of other classes by name.
+
+    `projections` are unreconstructed acquisitions (SPECT or planar), `report` lists what was used and decided.
+    """
 
     images: tuple[ImageSeries, ...]
     contour_sets: tuple[ContourSet, ...] = ()
     segmentations: tuple[Segmentation, ...] = ()
     skipped: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    projections: tuple[Projections, ...] = ()
+    report: ImportReport = field(default_factory=_empty_report)
 
     def of(self, *modalities: str) -> tuple[ImageSeries, ...]:
         """The series of these modalities ("CT", "PET", "SPECT") in order of time."""

@@ -73,7 +73,7 @@ def write_virtual_study(
     study = StudyLabels(seed, weight_kg, height_m, sex, began)
     sources = write_slices(folder / "ct", phantom.ct, study, "CT", _ct_tags(began), is_ct=True)
     masks = {name: phantom.mask(name) for name in (*phantom.names, "remainder")}
-    write_segmentation(folder / "seg" / "seg.dcm", sources, masks, study)
+    write_segmentation(folder / "seg" / "seg.dcm", masks, study.exported().referring_to(sources))
     random = np.random.default_rng(seed)
     for k, (scan, regions) in enumerate(zip(activities, placed, strict=True)):
         _write_scan(folder / f"scan_{k + 1}", k, scan, regions, phantom, study, random)

@@ -7,7 +7,6 @@ nuclide and 1, 2, ... for the therapy.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,12 +15,13 @@ import numpy as np
 from calibration.observations import Observations
 from dose.errors import InputError, describe
 from dose.provenance import load_table
-from dose.regions import region
 from imaging.decay import injection_time, nuclide_name
 from imaging.dicom_read import read_folder
 from imaging.quantify import region_activities
+from imaging.region_masks import region_or_none
 from imaging.series import StudyImages
 from pbpk.parameters import ligand
+from twin.imaging_chain import chain_of, shared_sd
 from twin.later import UNNAMED
 from twin.patient import Study
 from twin.study import administrations_of, covariates_of, split_tracer, volumes_of
@@ -32,26 +32,24 @@ SAME_INJECTION_H = 1.0
 
 SECONDS_PER_HOUR = 3600.0
 
-CONTOUR_BOUNDARY = "touched"
-"""Voxels on a contour's line count, as in rt-utils and the published values of the real study in the tests: blurred
-activity on the rim belongs to the lesion, but the volume of a small one is overstated (IMAGING.md 3.1)."""
 
-
-def read_images(folder: Path, file: PatientFile, tracer: str | None) -> Study:
+def read_images(folder: Path, file: PatientFile, tracer: str | None, beside: Path | None = None) -> Study:
     """The study in a folder of DICOM; what `patient.toml` says goes before the headers.
+
+    Files that its `[imaging]` table names lie in the folder `beside`, by default the images' own.
 
     Raises:
         ImageError: unreadable, uncalibrated, before injection, no or empty segmentation.
         InputError: no tracer known, no administered activity, no emission image.
     """
-    images = read_folder(folder)
+    images = read_folder(folder, Bq_per_mL_per_count=file.imaging.Bq_per_mL_per_count)
     injections = _injections(images, file)
     drug, nuclide = split_tracer(tracer or file.tracer, _tracer_hint(injections))
     file = _completed(file, images, injections, drug, nuclide)
     administrations, said = administrations_of(file, drug, nuclide)
     covariates, assumed = covariates_of(file)
     cycles = [entry.cycle for entry in _matching(file.administrations, injections)]
-    observations = _observations(images, injections, cycles)
+    observations, told = _observations(images, injections, cycles, file, beside or folder)
     return Study(
         id=file.id or UNNAMED,
         covariates=covariates,
@@ -60,7 +58,7 @@ def read_images(folder: Path, file: PatientFile, tracer: str | None) -> Study:
         administrations=administrations,
         observations=observations,
         volumes_mL=volumes_of(file, observations),
-        warnings=tuple(dict.fromkeys((*file.notes, *assumed, *said, *images.warnings, *_passed_over(images)))),
+        warnings=tuple(dict.fromkeys((*file.notes, *assumed, *said, *images.warnings, *told, *_passed_over(images)))),
         source=file.source or f"{len(images.of('PET', 'SPECT'))} emission images in DICOM",
         anatomy=file.model.anatomy,
         amino_acids=file.model.amino_acids,
@@ -164,40 +162,28 @@ def _diagnostic(therapy_ligand: str, nuclide: str) -> str:
     raise InputError(describe("administration", f"images of {nuclide}", f"a tracer paired with {therapy_ligand}", do))
 
 
-def _observations(images: StudyImages, injections, cycles) -> Observations:
-    """Region activities of every injection under its cycle, in order of time."""
-    rows = []
+def _observations(images: StudyImages, injections, cycles, file: PatientFile, beside: Path):
+    """Region activities of every injection under its cycle, in order of time, and what is to be said of them."""
+    chain, rows = chain_of(file.imaging, beside), []
     for cycle, (_, start, members) in zip(cycles, injections, strict=True):
-        frames = {series.frame_hash for series in members}
-        part = replace(
-            images,
-            images=tuple(s for s in images.images if any(s is m for m in members)),
-            contour_sets=tuple(c for c in images.contour_sets if c.frame_hash in frames),
-            segmentations=tuple(s for s in images.segmentations if s.frame_hash in frames),
-        )
-        found = sorted(
-            region_activities(part, start, boundary=CONTOUR_BOUNDARY),
-            key=lambda activity: (activity.region, activity.time_h),
-        )
+        found = region_activities(images, start, chain, scans=tuple(members))
+        found = sorted(found, key=lambda activity: (activity.region, activity.time_h))
         rows += [(cycle, activity) for activity in found]
-    column = lambda name: np.array([getattr(activity, name) for _, activity in rows], dtype=float)
+    activities = [activity for _, activity in rows]
+    column = lambda name: np.array([getattr(activity, name) for activity in activities], dtype=float)
     columns = {name: column(name) for name in ("time_h", "activity_MBq", "volume_mL")}
-    columns["sd_MBq"] = column("own_sd_MBq")  # calibration and contour are shared by scans: calibration.noise has them
-    words = {name: tuple(getattr(activity, name) for _, activity in rows) for name in ("region", "modality")}
-    return Observations(**columns, **words, cycle=tuple(cycle for cycle, _ in rows))
+    columns["sd_MBq"] = column("own_sd_MBq")  # what scans share is told apart, in `shared_sd`
+    words = {name: tuple(getattr(activity, name) for activity in activities) for name in ("region", "modality")}
+    notes = [note for activity in activities for note in activity.notes]
+    return Observations(
+        **columns, **words, cycle=tuple(cycle for cycle, _ in rows), shared_sd=shared_sd(activities, chain)
+    ), notes
 
 
 def _passed_over(images: StudyImages) -> list[str]:
     """What of the folder took no part: structures whose label is no region, objects of other classes."""
     labels = [c.label for group in images.contour_sets for c in group.contours]
     labels += [s.label for group in images.segmentations for s in group.segments]
-    unnamed = sum(not _is_region(label) for label in labels)
+    unnamed = sum(region_or_none(label) is None for label in labels)
     said = [f"{unnamed} of {len(labels)} structures have no region name and took no part"] if unnamed else []
     return said + [f"{count} files passed over: {name}" for name, count in images.skipped.items()]
-
-
-def _is_region(label: str) -> bool:
-    try:
-        return bool(region(label))
-    except InputError:
-        return False

@@ -47,7 +47,7 @@ def read_study(path, tracer: str | None = None) -> Study:
     if images is not None:
         from twin.dicom_study import read_images
 
-        study = read_images(images, file, tracer)
+        study = read_images(images, file, tracer, toml.parent)
         return replace(study, truth_Gy=read_truth(toml.parent / file.truth)) if file.truth else study
     return _from_tables(toml, file, tracer)
 

@@ -18,13 +18,8 @@ from imaging.contours import contour_mask, contour_volume_mL
 from imaging.decay import factor_to_scan_start, hours_after
 from imaging.dicom_read import read_folder
 from imaging.nifti import read_nifti
-from imaging.quantify import (
-    activity_image,
-    administered_activity,
-    check_calibrated_series,
-    region_activities,
-    total_MBq,
-)
+from imaging.activity_images import activity_image, administered_activity, check_calibrated_series, total_MBq
+from imaging.quantify import region_activities
 from imaging.suv import suv_image
 
 

@@ -11,6 +11,7 @@ import pytest
 from dose.errors import ImageError, InputError
 from imaging.geometry import Volume
 from imaging.quantify import RegionActivity
+from imaging.scan_budget import ScanBudget
 from imaging.series import Contour, ContourSet, ImageSeries, Radiopharmaceutical, StudyImages
 from twin import dicom_study
 from twin.study import read_study
@@ -38,14 +39,13 @@ def dicom(monkeypatch, tmp_path):
     folder.mkdir()
     (folder / "image.dcm").write_bytes(b"")
 
-    def activities(images, start, **_):
+    def activities(images, start, chain, scans):
         return [
             RegionActivity(
                 "kidney_left",
                 (s.reference_at - start).total_seconds() / 3600,
                 50.0,
-                2.0,
-                1.5,
+                ScanBudget(counts=0.03, calibration=0.05, recovery=0.02, contour=0.06, registration=0.0, volume=0.09),
                 150.0,
                 s.modality,
                 s.series_uid_hash,
@@ -53,13 +53,14 @@ def dicom(monkeypatch, tmp_path):
                 s.radiopharmaceutical.nuclide,
                 start,
                 "none",
+                "on_image",
             )
-            for s in images.of("PET", "SPECT")
+            for s in scans
         ]
 
     def show(*found, contours=()):
         images = StudyImages(tuple(found), contours, skipped={"SR": 2})
-        monkeypatch.setattr(dicom_study, "read_folder", lambda _: images)
+        monkeypatch.setattr(dicom_study, "read_folder", lambda *_, **__: images)
         monkeypatch.setattr(dicom_study, "region_activities", activities)
         return folder
 
