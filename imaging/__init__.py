@@ -30,6 +30,7 @@ NAMES = {
     "region_masks": ("ScanMasks", "masks_of"),
     "quantify": ("ImagingChain", "RegionActivity", "region_activities"),
     "scan_budget": ("ScanBudget",),
+    "reconstructed": ("CameraSetup", "Reconstructed"),
     "recovery": ("Measurement", "measurement"),
     "recovery_fit": ("RecoveryCurve", "contrast_recovered", "contrast_recovery", "fit_recovery", "recovered_activity"),
     "partial_volume": ("PartialVolume", "partial_volume"),

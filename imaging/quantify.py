@@ -48,7 +48,8 @@ class ImagingChain:
         calibrations: by modality; its sd takes the place of the table's.
         curves: recovery curves by modality.
         counts_cv: relative sd of a region's total from counting, as a function of the scan, the region and its mask,
-            such as a reconstruction's own (`imaging.reconstruct`); by default that of 1 mL over the root of the volume.
+            such as a reconstruction's own (`imaging.reconstructed`); without it, or where it says None, that of 1 mL
+            over the root of the volume.
         boundary: which voxels on a contour's line count (`contours.contour_mask`).
         carries: scans without drawings take those of another session by registration.
         check_totals: refuse a set of scans that is not on one scale.
@@ -58,7 +59,7 @@ class ImagingChain:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     calibrations: Mapping[str, CameraCalibration] = field(default_factory=dict)
     curves: Mapping[str, RecoveryCurve] = field(default_factory=dict)
-    counts_cv: Callable[[ImageSeries, str, Volume], float] | None = None
+    counts_cv: Callable[[ImageSeries, str, Volume], float | None] | None = None
     boundary: str = "centre"
     carries: bool = True
     check_totals: bool = True
@@ -198,7 +199,8 @@ def _of_scan(scan, image, drawn: ScanMasks, chain: ImagingChain, start, matrices
 
 
 def _budget(scan, image, name, mask, volume_mL, drawn: ScanMasks, how, recovery: str, chain) -> ScanBudget:
-    counts = chain.counts_cv(scan, name, mask) if chain.counts_cv else counts_cv(volume_mL, how)
+    told = chain.counts_cv(scan, name, mask) if chain.counts_cv else None
+    counts = counts_cv(volume_mL, how) if told is None else told
     contour, volume = contour_parts(volume_mL, image, how)
     lost = recovery_cv(volume_mL, how, is_recovered=recovery != "none")
     if recovery == "curve":

@@ -17,11 +17,11 @@ from dose.errors import InputError, describe
 from dose.provenance import load_table
 from imaging.decay import injection_time, nuclide_name
 from imaging.dicom_read import read_folder
-from imaging.quantify import region_activities
+from imaging.quantify import ImagingChain, region_activities
 from imaging.region_masks import region_or_none
 from imaging.series import StudyImages
 from pbpk.parameters import ligand
-from twin.imaging_chain import chain_of, shared_sd
+from twin.imaging_chain import chain_of, shared_sd, with_reconstructions
 from twin.later import UNNAMED
 from twin.patient import Study
 from twin.study import administrations_of, covariates_of, split_tracer, volumes_of
@@ -42,14 +42,16 @@ def read_images(folder: Path, file: PatientFile, tracer: str | None, beside: Pat
         ImageError: unreadable, uncalibrated, before injection, no or empty segmentation.
         InputError: no tracer known, no administered activity, no emission image.
     """
-    images = read_folder(folder, Bq_per_mL_per_count=file.imaging.Bq_per_mL_per_count)
-    injections = _injections(images, file)
+    read = read_folder(folder, Bq_per_mL_per_count=file.imaging.Bq_per_mL_per_count)
+    images, counts_cv, raw = with_reconstructions(read, file.imaging, beside or folder)
+    injections = injections_of(images, file)
     drug, nuclide = split_tracer(tracer or file.tracer, _tracer_hint(injections))
     file = _completed(file, images, injections, drug, nuclide)
     administrations, said = administrations_of(file, drug, nuclide)
     covariates, assumed = covariates_of(file)
     cycles = [entry.cycle for entry in _matching(file.administrations, injections)]
-    observations, told = _observations(images, injections, cycles, file, beside or folder)
+    chain = chain_of(file.imaging, beside or folder, counts_cv)
+    observations, told = _observations(images, injections, cycles, chain)
     return Study(
         id=file.id or UNNAMED,
         covariates=covariates,
@@ -58,14 +60,16 @@ def read_images(folder: Path, file: PatientFile, tracer: str | None, beside: Pat
         administrations=administrations,
         observations=observations,
         volumes_mL=volumes_of(file, observations),
-        warnings=tuple(dict.fromkeys((*file.notes, *assumed, *said, *images.warnings, *told, *_passed_over(images)))),
+        warnings=tuple(
+            dict.fromkeys((*file.notes, *assumed, *said, *images.warnings, *raw, *told, *_passed_over(images)))
+        ),
         source=file.source or f"{len(images.of('PET', 'SPECT'))} emission images in DICOM",
         anatomy=file.model.anatomy,
         amino_acids=file.model.amino_acids,
     )
 
 
-def _injections(images: StudyImages, file: PatientFile) -> list[tuple[str, datetime, list]]:
+def injections_of(images: StudyImages, file: PatientFile) -> list[tuple[str, datetime, list]]:
     """(nuclide, start, series) of each injection, in order of time."""
     found: list[tuple[str, datetime, list]] = []
     for series in images.of("PET", "SPECT"):
@@ -83,10 +87,15 @@ def _injections(images: StudyImages, file: PatientFile) -> list[tuple[str, datet
 
 
 def _start(series, file: PatientFile) -> datetime:
-    """The last `start` of the patient file before the scan, else the header's."""
+    """The patient file's start of the administration before the scan, else the header's."""
+    return injection_time(series, start_of(series, file))
+
+
+def start_of(series, file: PatientFile) -> datetime | None:
+    """The last `start` of the patient file before the scan, None where it lists none."""
     at = series.reference_at
     given = [entry.start for entry in file.administrations if entry.start and at and entry.start <= at]
-    return injection_time(series, max(given, default=None))
+    return max(given, default=None)
 
 
 def _tracer_hint(injections) -> str:
@@ -162,9 +171,9 @@ def _diagnostic(therapy_ligand: str, nuclide: str) -> str:
     raise InputError(describe("administration", f"images of {nuclide}", f"a tracer paired with {therapy_ligand}", do))
 
 
-def _observations(images: StudyImages, injections, cycles, file: PatientFile, beside: Path):
+def _observations(images: StudyImages, injections, cycles, chain: ImagingChain):
     """Region activities of every injection under its cycle, in order of time, and what is to be said of them."""
-    chain, rows = chain_of(file.imaging, beside), []
+    rows = []
     for cycle, (_, start, members) in zip(cycles, injections, strict=True):
         found = region_activities(images, start, chain, scans=tuple(members))
         found = sorted(found, key=lambda activity: (activity.region, activity.time_h))

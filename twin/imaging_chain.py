@@ -8,7 +8,9 @@ from pathlib import Path
 
 from calibration.noise import pair
 from imaging.quantify import ImagingChain, RegionActivity
+from imaging.reconstructed import PLANAR_VIEWS, CameraSetup, reconstructed
 from imaging.recovery import measurement
+from imaging.series import StudyImages
 from imaging.site_files import read_calibration, read_recovery_curve
 from twin.study_files import ImagingFile
 
@@ -17,7 +19,30 @@ SMALLEST_SD, LARGEST_SD = 1e-3, 0.9
 where a logarithm's sd means little."""
 
 
-def chain_of(file: ImagingFile, beside: Path) -> ImagingChain:
+def with_reconstructions(images: StudyImages, file: ImagingFile, beside: Path):
+    """(images, what counting leaves in the new series or None, notes): projections as images, where there is a camera.
+
+    Raises:
+        InputError: a calibration file that is missing or damaged.
+        ImageError: projections that cannot be reconstructed with it.
+    """
+    count = sum(len(p.angles_deg) > PLANAR_VIEWS for p in images.projections)
+    if not count:
+        return images, None, ()
+    if not file.calibration:
+        do = "name the camera's calibration file in patient.toml: [imaging] calibration"
+        return images, None, (f"{count} tomographic acquisitions in counts took no part; {do}",)
+    setup = CameraSetup(
+        read_calibration(beside / file.calibration),
+        intrinsic_fwhm_mm=file.intrinsic_fwhm_mm,
+        iterations=file.iterations,
+        subsets=file.subsets,
+    )
+    made = reconstructed(images, setup)
+    return made.study, made.counts_cv, made.notes
+
+
+def chain_of(file: ImagingFile, beside: Path, counts_cv=None) -> ImagingChain:
     """The chain of a SPECT therapy; files are looked for in the folder `beside`.
 
     Raises:
@@ -31,6 +56,7 @@ def chain_of(file: ImagingFile, beside: Path) -> ImagingChain:
         measurements=measurements,
         calibrations=calibrations,
         curves=curves,
+        counts_cv=counts_cv,
         boundary=file.boundary,
         carries=file.carries,
     )

@@ -108,6 +108,9 @@ class ImagingFile(BaseModel):
     recovery_curve: str | None = None
     boundary: Literal["touched", "centre", "partial"] = "touched"
     carries: StrictBool = True
+    intrinsic_fwhm_mm: quantity("mm") = Field(3.8, gt=0, le=20)
+    iterations: int = Field(4, ge=1, le=100)
+    subsets: int = Field(8, ge=1, le=120)
     Bq_per_mL_per_count: float | None = Field(None, gt=0)
 
 

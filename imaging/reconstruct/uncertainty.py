@@ -62,16 +62,40 @@ def region_uncertainty(
     Raises:
         InputError, ImageError: as `osem`; ImageError too for masks that are not on the system's grid.
     """
+    found = region_sensitivities(
+        projections, system, settings, masks, scatter=scatter, initial=initial, line_keV=line_keV
+    )
+    counts = projections.counts[projections.window("peak", line_keV)]
+    flat = found.to_counts.reshape(len(found.total), -1)
+    covariance = (flat * np.asarray(counts, dtype=float).ravel()) @ flat.T
+    if isinstance(scatter, ScatterEstimate):
+        covariance = covariance + scatter.covariance(found.to_scatter)
+    return RegionTotals(found.total, covariance)
+
+
+@dataclass(frozen=True)
+class RegionSensitivities:
+    """`total` [region] in counts per second; its derivatives by the counts of the peak and by the scatter estimate,
+    both [region, view, v, u]."""
+
+    total: np.ndarray
+    to_counts: np.ndarray
+    to_scatter: np.ndarray
+
+
+def region_sensitivities(
+    projections: Projections, system, settings: Settings, masks, *, scatter=None, initial=None, line_keV=None
+) -> RegionSensitivities:
+    """How the totals of `region_uncertainty` go with each count.
+
+    Raises:
+        InputError, ImageError: as `region_uncertainty`.
+    """
     stated = problem(projections, system, settings, scatter=scatter, initial=initial, line_keV=line_keV)
     weights = _checked(masks, stated.initial.shape)
     images = [stated.initial, *(image for image, _ in updates(stated, settings))]
-    to_counts, to_scatter = _sensitivities(stated, settings, images, weights)
-    flat = to_counts.reshape(len(weights), -1)
-    covariance = (flat * np.asarray(stated.counts, dtype=float).ravel()) @ flat.T
-    if isinstance(scatter, ScatterEstimate):
-        covariance = covariance + scatter.covariance(to_scatter)
     total = np.einsum("kzyx,zyx->k", weights.astype(float), np.asarray(images[-1], dtype=float))
-    return RegionTotals(total, covariance)
+    return RegionSensitivities(total, *_sensitivities(stated, settings, images, weights))
 
 
 def _sensitivities(stated: Problem, settings: Settings, images, weights) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,15 @@ FAMILIES = {"TheratwinError"}
 
 
 def classes(trees: Iterable[ast.Module]) -> dict[str, list[str]]:
-    """Class name to the last names of its bases."""
+    """Class name to the last names of its bases, those of typing (Protocol, NamedTuple) left out."""
     found = {}
     for tree in trees:
+        typing = {
+            a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "typing" for a in n.names
+        }
         for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
-            found[node.name] = [ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases]
+            names = [ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases]
+            found[node.name] = [name for name in names if name not in typing]
     return found
 
 
@@ -39,3 +43,9 @@ def test_nobody_inherits_from_a_concrete_class():
 def test_an_inherited_concrete_class_is_caught():
     tree = ast.parse("class Solver: ...\nclass Faster(Solver): ...\nclass AbstractA: ...\nclass B(AbstractA): ...")
     assert inherited_concrete(classes([tree])) == ["Faster inherits from Solver"]
+
+
+def test_a_class_of_ours_may_be_called_as_one_of_typing():
+    trees = [ast.parse("class Protocol: ..."), ast.parse("from typing import Protocol\nclass Job(Protocol): ...")]
+    assert inherited_concrete(classes(trees)) == []
+    assert inherited_concrete(classes([ast.parse("class Protocol: ...\nclass Job(Protocol): ...")]))
