@@ -23,6 +23,9 @@ NODE_REACH_MM = 30.0
 
 SPINE = ("lumbar_spine", "thoracic_spine", "sacrum")
 PLACES_TRIED = 400
+MOST_SD = (-2.0, 2.0)
+"""Draws of sizes stop here."""
+
 LEAST_VOXELS = 4
 """A lesion of fewer voxels has no shape."""
 
@@ -68,7 +71,7 @@ def sampled_lesions(numbers: Mapping[str, int], seed: int) -> tuple[Lesion, ...]
             expected = f"one of {', '.join(sorted({row['site'] for row in rows}))}"
             raise InputError(describe("site", f'"{site}"', expected, "give Lesion(...) with a volume of its own"))
         for _ in range(number):
-            volume = table[site, "median"] * table[site, "gsd"] ** float(random.standard_normal())
+            volume = table[site, "median"] * table[site, "gsd"] ** float(np.clip(random.standard_normal(), *MOST_SD))
             axes = tuple(float(a) for a in np.exp(random.normal(0, 0.15, 3)))
             found.append(Lesion(f"tumour_{len(found) + 1}", volume, site, axes))
     return tuple(found)
@@ -93,8 +96,8 @@ def site_mask(anatomy: Anatomy, site: str) -> np.ndarray:
     if site == "node":
         spine = [name for name in SPINE if name in anatomy.names] or ["bone"]
         bones = np.logical_or.reduce([anatomy.mask(name) for name in spine])
-        near = distance_transform_edt(~bones, sampling=anatomy.ct.spacing_mm[::-1]) <= NODE_REACH_MM
-        return near & anatomy.mask(REMAINDER)
+        far = np.asarray(distance_transform_edt(~bones, sampling=anatomy.ct.spacing_mm[::-1]))
+        return (far <= NODE_REACH_MM) & anatomy.mask(REMAINDER)
     return anatomy.mask(site)
 
 
@@ -123,7 +126,7 @@ def _around(anatomy: Anatomy, lesion: Lesion, centre, voxels: int):
     if (lows < 0).any() or (highs > anatomy.labels.shape).any():
         return None
     along = [np.arange(-r, r + 1) * step / s for r, step, s in zip(reach, spacing[::-1], size[::-1])]
-    far = sum(np.abs(axis) ** lesion.exponent for axis in np.meshgrid(*along, indexing="ij"))
+    far = np.sum([np.abs(axis) ** lesion.exponent for axis in np.meshgrid(*along, indexing="ij")], axis=0)
     nearest = np.unravel_index(np.argsort(far, axis=None, kind="stable")[:voxels], far.shape)
     index = tuple(where + low for where, low in zip(nearest, lows))
     met = np.unique(anatomy.labels[index])

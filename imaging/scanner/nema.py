@@ -1,11 +1,7 @@
-"""The NEMA IEC body phantom as an analytic object, and the figures of NEMA NU 2 taken from its image.
+"""The NEMA IEC body phantom as an analytic object.
 
 Six spheres of 10 to 37 mm on a circle round a cold lung insert, in a body of two arcs and a flat back. Each voxel holds
 the share of every part that finer points in it find, so volumes do not depend on where the voxels lie.
-
-Hot contrast recovery Q_j = (C_j / B_j - 1) / (ratio - 1), with C the mean of a disc of the sphere's inner diameter in
-the slice through the centres and B that of 60 equal discs in the background (12 places in 5 slices); background
-variability N_j is the sd of those 60 means over B_j.
 """
 
 from __future__ import annotations
@@ -15,26 +11,24 @@ from functools import cache
 
 import numpy as np
 
-from dose.errors import ImageError, InputError, describe
+from dose.errors import InputError, describe
 from dose.provenance import load_table
 from imaging.geometry import Volume
-from imaging.recovery_fit import contrast_recovery
 from imaging.scanner.anatomy import hounsfield
 
 DIAMETERS_MM = (10, 13, 17, 22, 28, 37)
 ROIS = 12
-SLICES = (-2, -1, 0, 1, 2)
 PARTS_OF_A_RADIUS = 20
 """Points across a sphere's radius: its volume comes out within 0.1 %."""
 
 PARTS_OF_A_VOXEL = 4
-PARTS_OF_A_DISC_PIXEL = 10
 AIR_HU = -1000.0
 MARGIN_MM = 20.0
 
 
 @cache
-def _sizes() -> dict[str, float]:
+def sizes() -> dict[str, float]:
+    """The dimensions of `data/nema_iec.csv` by name."""
     return {row["quantity"]: float(row["value"]) for row in load_table("imaging", "nema_iec.csv")}
 
 
@@ -72,7 +66,7 @@ class NemaPhantom:
 
 def sphere_centres_mm() -> np.ndarray:
     """Centres of the spheres from the centre of their circle, x, y, z, [sphere, 3]."""
-    size = _sizes()
+    size = sizes()
     angle = np.radians([size[f"sphere_{d}"] for d in DIAMETERS_MM])
     radius = size["circle_diameter"] / 2
     return np.stack([radius * np.cos(angle), -radius * np.sin(angle), 0 * angle], axis=1)
@@ -80,13 +74,13 @@ def sphere_centres_mm() -> np.ndarray:
 
 def background_centres_mm() -> np.ndarray:
     """Centres of the twelve background regions, x, y, [region, 2]."""
-    size = _sizes()
+    size = sizes()
     return np.array([[size[f"roi_{k}_x"], size[f"roi_{k}_y"]] for k in range(1, ROIS + 1)])
 
 
 def inside_body(x_mm, y_mm, inset_mm: float = 0.0) -> np.ndarray:
     """Whether points of a transverse plane lie in the water, at least `inset_mm` from its edge (negative: beyond)."""
-    size = _sizes()
+    size = sizes()
     y = np.asarray(y_mm) - size["arc_offset_y"]
     front = (y <= 0) & (np.hypot(x_mm, y) <= size["arc_radius"] - inset_mm)
     reach = size["corner_radius"] - inset_mm
@@ -115,7 +109,7 @@ def nema_iec(
     if not 0 < voxel_mm <= 10:
         raise InputError(describe("voxel_mm", f"{voxel_mm:g}", "above 0, at most 10 mm", "choose smaller voxels"))
     grid = _own_grid(voxel_mm) if grid is None else grid
-    size = _sizes()
+    size = sizes()
     wall = size["sphere_wall"] if wall_mm is None else float(wall_mm)
     centres = sphere_centres_mm()
     spheres = np.stack([ball_share(grid, c, d / 2) for c, d in zip(centres, DIAMETERS_MM)])
@@ -134,7 +128,7 @@ def nema_iec(
 
 def _own_grid(voxel_mm: float) -> Volume:
     """Voxels about the phantom, one of them centred on the circle of spheres."""
-    size = _sizes()
+    size = sizes()
     reach = size["body_wall"] + MARGIN_MM
     half = np.array([size["arc_radius"], size["arc_radius"] - size["arc_offset_y"], 0]) + reach
     low = np.array([*half[:2], size["length"] - size["below_lid"] + reach])
@@ -166,7 +160,7 @@ def ball_share(grid: Volume, centre_mm, radius_mm: float) -> np.ndarray:
 
 def _upright_shares(grid: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shares of water (with the spheres), acrylic (walls of body and insert) and lung filling, each [z, y, x]."""
-    size, n = _sizes(), PARTS_OF_A_VOXEL
+    size, n = sizes(), PARTS_OF_A_VOXEL
     rows, columns = grid.array.shape[1:]
     x, y = (
         grid.affine[k, 3] + grid.spacing_mm[k] * ((np.arange(m * n) + 0.5) / n - 0.5)
@@ -186,76 +180,8 @@ def _upright_shares(grid: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _between(grid: Volume, wall_mm: float) -> np.ndarray:
     """Share of each slice that lies between the lids, [z]."""
-    size = _sizes()
+    size = sizes()
     low, high = size["below_lid"] - size["length"] - wall_mm, size["below_lid"] + wall_mm
     step = grid.spacing_mm[2]
     middle = grid.affine[2, 3] + step * np.arange(grid.array.shape[0])
     return np.clip(np.minimum(middle + step / 2, high) - np.maximum(middle - step / 2, low), 0, step) / step
-
-
-def disc_mean(image: Volume, centre_mm, diameter_mm: float) -> float:
-    """Mean of a disc in the transverse slice nearest to its centre, voxels at its edge by their share.
-
-    Raises:
-        ImageError: a disc that leaves the image.
-    """
-    index, reach = image.to_index(centre_mm), diameter_mm / 2 / image.spacing_mm[:2]
-    low = np.floor(index[:2] - reach).astype(int)
-    high = np.ceil(index[:2] + reach).astype(int)
-    k = round(float(index[2]))
-    if not 0 <= k < image.array.shape[0] or low.min() < 0 or (high >= image.array.shape[:0:-1]).any():
-        raise ImageError(describe("region", "a disc outside the image", "one inside", "give an image of the phantom"))
-    n, lengths = PARTS_OF_A_DISC_PIXEL, high - low + 1
-    x, y = (
-        ((np.arange(m * n) + 0.5) / n - 0.5 + l - i) * s
-        for m, l, i, s in zip(lengths, low, index[:2], image.spacing_mm[:2])
-    )
-    within = (np.hypot(x, y[:, None]) <= diameter_mm / 2).reshape(lengths[1], n, lengths[0], n).mean(axis=(1, 3))
-    values = image.array[k, low[1] : high[1] + 1, low[0] : high[0] + 1]
-    return float((within * values).sum() / within.sum())
-
-
-def background_means(image: Volume, diameter_mm: float, centre_lps_mm=(0.0, 0.0, 0.0)) -> np.ndarray:
-    """Means of the 60 background discs of a diameter, [region]."""
-    step = _sizes()["roi_slice_step"]
-    points = [np.array([x, y, step * k]) for k in SLICES for x, y in background_centres_mm()]
-    return np.array([disc_mean(image, np.asarray(centre_lps_mm) + p, diameter_mm) for p in points])
-
-
-def contrast_recoveries(image: Volume, phantom: NemaPhantom) -> np.ndarray:
-    """Q of each sphere (1 is perfect), [sphere].
-
-    Raises:
-        InputError: a phantom without background or contrast.
-    """
-    ratio = phantom.sphere_Bq_per_mL / max(phantom.background_Bq_per_mL, 1e-30)
-    found = []
-    for centre, diameter in zip(sphere_centres_mm(), DIAMETERS_MM):
-        background = float(background_means(image, diameter, phantom.centre_lps_mm).mean())
-        sphere = disc_mean(image, phantom.centre_lps_mm + centre, diameter)
-        found.append(contrast_recovery(sphere, background, ratio)[0])
-    return np.array(found)
-
-
-def background_variability(image: Volume, phantom: NemaPhantom) -> np.ndarray:
-    """N of each sphere's diameter: sd of the 60 background means over their mean, [sphere]."""
-    means = [background_means(image, d, phantom.centre_lps_mm) for d in DIAMETERS_MM]
-    return np.array([m.std(ddof=1) / m.mean() for m in means])
-
-
-def recoveries(image: Volume, phantom: NemaPhantom) -> np.ndarray:
-    """Mean in each whole sphere over its true concentration, background taken off both, [sphere].
-
-    Voxels count by their share in the sphere. `image` lies on the phantom's grid.
-
-    Raises:
-        ImageError: another grid.
-    """
-    if not image.is_on_grid_of(phantom.ct):
-        do = "fill the phantom on the image's grid, nema_iec(..., grid=image)"
-        raise ImageError(describe("image", "another grid than the phantom's", "the same grid", do))
-    means = (phantom.spheres * image.array).sum(axis=(1, 2, 3)) / phantom.spheres.sum(axis=(1, 2, 3))
-    level = 0.0
-    if phantom.background_Bq_per_mL > 0:
-        level = float(background_means(image, DIAMETERS_MM[-1], phantom.centre_lps_mm).mean())
-    return (means - level) / (phantom.sphere_Bq_per_mL - phantom.background_Bq_per_mL)
