@@ -132,13 +132,15 @@ def region_activities(
     images = [activity_image(scan) for scan in scans]
     if chain.check_totals:
         check_sets(scans, images, administration_start)
-    found, matrices = [], {}
+    found, matrices, notes = [], {}, []
     for scan, image in zip(scans, images, strict=True):
         drawn = masks_of(study_images, scan, chain.boundary, carries=chain.carries)
+        notes += drawn.notes
         found += _of_scan(scan, image, drawn, chain, administration_start, matrices) if drawn.masks else []
     if not found:
         do = "add an RTSTRUCT or SEG in the frame of reference of the scans, with region names of dose.regions"
-        raise ImageError(describe("study", "no region on any PET or SPECT", "one or more", do))
+        said = "; ".join(("no region on any PET or SPECT", *notes))
+        raise ImageError(describe("study", said, "one or more", do))
     return found
 
 

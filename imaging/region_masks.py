@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+
+import numpy as np
 
 from dose.errors import ImageError, InputError, describe
 from dose.provenance import load_table
 from dose.regions import region as canonical_region
-from imaging.contours import contour_mask, segment_mask
+from imaging.contours import contour_mask, polygon_area_mm2, segment_mask
 from imaging.geometry import Volume
-from imaging.series import ContourSet, ImageSeries, StudyImages
+from imaging.series import Contour, ContourSet, ImageSeries, Segment, StudyImages
 
 logger = logging.getLogger(__name__)
 
 EMISSION = ("PET", "SPECT")
+NOTED_OUTSIDE, MOST_OUTSIDE = 0.02, 0.10
+"""Share of a region beyond the field that is told, and that makes its total no measure of the region."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,19 @@ class ScanMasks:
 def masks_of(study: StudyImages, scan: ImageSeries, boundary: str = "centre", *, carries: bool = True) -> ScanMasks:
     """The regions of a scan, drawn in its own frame or (`carries`) brought from another session of the study.
 
+    A region that is empty on the scan, or of which more than `MOST_OUTSIDE` lies beyond its field, is left out with a
+    note.
+
     Raises:
-        ImageError: an empty region, one drawn twice, or a registration that failed.
+        ImageError: a region drawn twice, or a registration that failed.
     """
-    own = region_masks(study, scan, boundary)
+    own, notes = _in_field(study, scan, boundary)
     if own:
         has_ct = any(ct.frame_hash == scan.frame_hash for ct in study.of("CT"))
         drawn = "same_frame" if has_ct else "on_image"
-        return ScanMasks(own, shift_sd_mm(drawn), drawn)
+        return ScanMasks(own, shift_sd_mm(drawn), drawn, notes)
     donor = _donor(study, scan, boundary) if carries else None
-    return ScanMasks({}) if donor is None else _carried(study, scan, *donor)
+    return ScanMasks({}, notes=notes) if donor is None else _carried(study, scan, *donor)
 
 
 def shift_sd_mm(drawn: str) -> float:
@@ -57,27 +63,62 @@ def shift_sd_mm(drawn: str) -> float:
 
 
 def region_masks(study_images: StudyImages, scan: ImageSeries, boundary: str = "centre") -> dict[str, Volume]:
-    """Weights (0 to 1) on the scan's grid of every region drawn in its frame of reference.
+    """Weights (0 to 1) on the scan's grid of every region drawn in its frame of reference and within its field.
 
     Raises:
-        ImageError: an empty region, or one drawn twice.
+        ImageError: a region drawn twice.
     """
-    drawings = (*study_images.contour_sets, *study_images.segmentations)
-    here = [s for s in drawings if s.frame_hash and s.frame_hash == scan.frame_hash]
-    on_grid = partial(contour_mask, boundary=boundary)
-    drawn = [(c.label, on_grid, c) for s in here if isinstance(s, ContourSet) for c in s.contours]
-    drawn += [(c.label, segment_mask, c) for s in here if not isinstance(s, ContourSet) for c in s.segments]
-    masks: dict[str, Volume] = {}
-    for label, reader, shape in drawn:
-        name = region_or_none(label)
+    return _in_field(study_images, scan, boundary)[0]
+
+
+def _in_field(study: StudyImages, scan: ImageSeries, boundary: str) -> tuple[dict[str, Volume], tuple[str, ...]]:
+    """Masks by region, and what is to be said of those that the field cuts."""
+    masks, notes = {}, []
+    for name, shape in _drawn(study, scan):
         if name in masks:
             raise ImageError(describe("segmentation", f"{name} twice", "each region once", "leave one of them out"))
-        if name is not None:
-            masks[name] = reader(shape, scan.volume)
-    if len(masks) < len(drawn):
-        unnamed = len(drawn) - len(masks)
-        logger.warning("%d of %d structures have no region name and are passed over", unnamed, len(drawn))
-    return masks
+        try:
+            mask = (
+                contour_mask(shape, scan.volume, boundary=boundary)
+                if isinstance(shape, Contour)
+                else segment_mask(shape, scan.volume)
+            )
+        except ImageError as error:
+            notes.append(f"{name} is not measured on scan {scan.series_uid_hash}: {error}")
+            continue
+        outside = outside_share(shape, scan.volume)
+        if outside > NOTED_OUTSIDE:
+            said = "left out" if outside > MOST_OUTSIDE else "measured without it"
+            notes.append(f"{outside:.0%} of {name} lies beyond the field of scan {scan.series_uid_hash}: {said}")
+        if outside <= MOST_OUTSIDE:
+            masks[name] = mask
+    return masks, tuple(notes)
+
+
+def _drawn(study: StudyImages, scan: ImageSeries) -> list[tuple[str, Contour | Segment]]:
+    """The drawn shapes of the scan's frame that name a region."""
+    drawings = (*study.contour_sets, *study.segmentations)
+    here = [s for s in drawings if s.frame_hash and s.frame_hash == scan.frame_hash]
+    shapes = [shape for s in here for shape in (s.contours if isinstance(s, ContourSet) else s.segments)]
+    named = [(name, shape) for shape in shapes if (name := region_or_none(shape.label)) is not None]
+    if len(named) < len(shapes):
+        unnamed = len(shapes) - len(named)
+        logger.warning("%d of %d structures have no region name and are passed over", unnamed, len(shapes))
+    return named
+
+
+def outside_share(shape: Contour | Segment, grid: Volume) -> float:
+    """Share of a drawn region beyond the grid: corners of its polygons by their area, or its voxels by weight."""
+    if isinstance(shape, Contour):
+        points = np.concatenate(shape.polygons)
+        weights = np.concatenate([np.full(len(p), polygon_area_mm2(p) / len(p)) for p in shape.polygons])
+    else:
+        inside = np.argwhere(shape.mask.array > 0)
+        points, weights = shape.mask.to_lps_mm(inside[:, ::-1]), shape.mask.array[tuple(inside.T)]
+    index, size = grid.to_index(points), np.array(grid.array.shape[::-1])
+    beyond = ((index < -0.5) | (index > size - 0.5)).any(axis=1)
+    total = float(weights.sum(dtype=float))
+    return float(weights[beyond].sum(dtype=float)) / total if total > 0 else 0.0
 
 
 def region_or_none(label: str) -> str | None:

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from dose.errors import InputError, TheratwinError, describe
+from twin.cli_images import add_image_commands
 from twin.cli_trial import trial_app
 from twin.cli_work import (
     console,
@@ -239,6 +240,7 @@ def doctor(out: Out = Path()):
         raise typer.Exit(BROKEN)
 
 
+add_image_commands(app, told_in_words)
 app.add_typer(trial_app(told_in_words), name="trial")
 
 

@@ -42,12 +42,19 @@ def moment_tags(prefix: str, moment: datetime | None) -> dict:
     return {f"{prefix}Date": day, f"{prefix}Time": clock}
 
 
+def later_s(series: ImageSeries) -> float:
+    """Seconds from the time that START refers to, to the start of this frame; 0 for one that refers to itself."""
+    if series.decay_reference_at is None or series.reference_at is None or series.decay_correction != "START":
+        return 0.0
+    return (series.reference_at - series.decay_reference_at).total_seconds()
+
+
 def decay_factor(series: ImageSeries) -> float:
-    """What the slices were multiplied by from the middle of the frame to its start, 1 where not corrected to START."""
+    """What the slices were multiplied by from the middle of the frame to START's time, 1 where not corrected so."""
     name, mid_s = series.radiopharmaceutical.nuclide, series.slice_mid_s
     if series.decay_correction != "START" or name is None or mid_s is None:
         return 1.0
-    return math.exp(radionuclide(name).decay_constant_per_h * float(mid_s.max()) / 3600)
+    return math.exp(radionuclide(name).decay_constant_per_h * (float(mid_s.max()) + later_s(series)) / 3600)
 
 
 def emission_tags(series: ImageSeries, *, is_nm: bool) -> dict:
@@ -58,7 +65,7 @@ def emission_tags(series: ImageSeries, *, is_nm: bool) -> dict:
         "CountsSource": "EMISSION",
         "CorrectedImage": ["ATTN", "SCAT"] + (["DECY"] if series.decay_correction in ("START", "ADMIN") else []),
         "RadiopharmaceuticalInformationSequence": [injection(series.radiopharmaceutical, is_nm=is_nm)],
-        **moment_tags("Series", series.reference_at),
+        **moment_tags("Series", (later_s(series) and series.decay_reference_at) or series.reference_at),
         **moment_tags("Acquisition", series.reference_at),
     }
     if series.slice_mid_s is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dose.errors import InputError, describe
 from imaging.dicom_write.codes import quantity
-from imaging.dicom_write.emission import decay_factor, emission_tags
+from imaging.dicom_write.emission import decay_factor, emission_tags, later_s
 from imaging.dicom_write.files import checked_target, save
 from imaging.dicom_write.header import axes_of, new_object, put, put_pixels, upright
 from imaging.dicom_write.identity import Exported
@@ -57,7 +57,7 @@ def write_pet_copy(folder, series: ImageSeries, exported: Exported, *, overwrite
     tags = emission_tags(_checked(series), is_nm=False)
     tags |= {"SeriesType": ["STATIC", "IMAGE"], "DecayFactor": decimal(decay_factor(series))}
     if series.slice_mid_s is not None:
-        tags["FrameReferenceTime"] = decimal(float(series.slice_mid_s.max()) * 1000)
+        tags["FrameReferenceTime"] = decimal((float(series.slice_mid_s.max()) + later_s(series)) * 1000)
     what = f"{series.modality} recon"
     return write_slices(folder, series.volume, exported, what, tags, is_ct=False, overwrite=overwrite)
 

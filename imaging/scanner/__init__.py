@@ -1,4 +1,4 @@
-"""The virtual scanner: bodies and phantoms, a gamma camera and a PET with a real one's errors. See docs/imaging-scanner.md."""
+"""The virtual scanner: bodies, phantoms, a gamma camera and a PET, with their errors. See docs/imaging-scanner.md."""
 
 from __future__ import annotations
 

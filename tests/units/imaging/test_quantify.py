@@ -136,3 +136,23 @@ def test_frames_of_a_dynamic_scan_are_no_observations():
     frames = tuple(replace(scan(), frame=k) for k in range(3))
     with pytest.raises(ImageError, match="no static PET or SPECT"):
         region_activities(StudyImages(frames, (), (drawn(),)))
+
+
+def test_a_region_that_the_field_cuts_is_left_out_and_this_is_said():
+    """The scan shows the upper part of the body only: the liver is whole, both kidneys are cut."""
+    whole = scan()
+    cut_affine = AFFINE.copy()
+    cut_affine[2, 3] = 18 * VOXEL_MM
+    cut = replace(whole, volume=Volume(whole.volume.array[18:], cut_affine))
+    rows = region_activities(StudyImages((cut,), (), (drawn(),)))
+    assert [row.region for row in rows] == ["liver"]
+    assert sum("beyond the field" in note and "left out" in note for note in rows[0].notes) == 2
+
+
+def test_a_region_outside_of_the_image_does_not_stop_the_others():
+    far = AFFINE.copy()
+    far[:3, 3] = 1e4
+    outside = Segmentation((Segment("spleen", Volume(MASKS["liver"], far)),), "one", "seg2")
+    rows = region_activities(StudyImages((scan(),), (), (drawn(), outside)))
+    assert {row.region for row in rows} == set(MASKS)
+    assert any("spleen is not measured" in note for note in rows[0].notes)
