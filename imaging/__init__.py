@@ -1,7 +1,7 @@
-"""Images to numbers and numbers to images: DICOM in and out, quantification, a virtual scanner, reconstruction, registration.
+"""Images to numbers and back: DICOM in and out, quantification, virtual scanner, reconstruction, registration.
 
-Names are loaded when first used, so that `import imaging` brings in neither pydicom, SimpleITK nor JAX. Packages of their own:
-`imaging.dicom_write`, `imaging.registration`, `imaging.parametric`, `imaging.scanner`, `imaging.reconstruct`.
+Names are loaded when first used, so that `import imaging` brings in neither pydicom, SimpleITK nor JAX. Packages of
+their own are `dicom_write`, `registration`, `parametric`, `scanner` and `reconstruct`.
 """
 
 from importlib import import_module
@@ -33,11 +33,11 @@ NAMES = {
     "reconstructed": ("CameraSetup", "Reconstructed"),
     "recovery": ("Measurement", "measurement"),
     "recovery_fit": ("RecoveryCurve", "contrast_recovered", "contrast_recovery", "fit_recovery", "recovered_activity"),
-    "partial_volume": ("PartialVolume", "partial_volume"),
+    "volume_correction": ("PartialVolume", "partial_volume"),
     "point_spread": ("GaussianSpread", "KernelSpread", "VaryingSpread"),
     "noise_model": ("NoiseModel", "mean_covariance", "noise_of_background", "noise_of_width"),
-    "region_statistics": ("RegionStatistics", "peak", "region_statistics"),
-    "lesion_burden": (
+    "region_means": ("RegionStatistics", "peak", "region_statistics"),
+    "tumour_burden": (
         "LesionBurden",
         "lesion_burden",
         "lesion_masks",
@@ -61,7 +61,7 @@ NAMES = {
     "planar": ("background_shares", "conjugate_view", "conjugate_views", "line_integrals", "planar_region"),
     "hybrid_planar": ("hybrid_activity",),
     "planar_fit": ("TemplateFit", "fit_templates"),
-    "lung_shunt": ("LungShunt", "fitted_lung_shunt", "lung_shunt", "planar_lung_shunt"),
+    "shunt": ("LungShunt", "fitted_lung_shunt", "lung_shunt", "planar_lung_shunt"),
     "probes": ("Reading", "blood_observations", "whole_body_probe"),
     "dicom_write": (
         "Exported",

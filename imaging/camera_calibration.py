@@ -22,6 +22,9 @@ from imaging.geometry import Volume
 
 logger = logging.getLogger(__name__)
 
+SAME_BOUND_keV = 0.5
+"""Bounds of a window that differ by no more than this are one: headers round them."""
+
 METHODS = ("planar_point", "planar_vial", "cylinder", "internal", "combined")
 """A point or a vial seen by the planar camera, a filled cylinder, a patient's own counts, or a mean of several."""
 
@@ -104,7 +107,8 @@ def check_applies(
 ) -> list[str]:
     """Names of what differs between the calibration and a scan: nuclide, collimator, window_keV, settings by name.
 
-    What is not given (collimator "", window or settings None) is not compared. Another nuclide is always refused;
+    What is not given (collimator "", window or settings None) is not compared; bounds of a window may differ by 0.5
+    keV. Another nuclide is always refused;
     other differences only warn where `is_difference_refused` is False.
 
     Raises:
@@ -113,7 +117,7 @@ def check_applies(
     differing = [] if nuclide == calibration.nuclide else ["nuclide"]
     if collimator and collimator != calibration.collimator:
         differing.append("collimator")
-    if window_keV is not None and tuple(window_keV) != tuple(calibration.window_keV):
+    if window_keV is not None and not np.allclose(window_keV, calibration.window_keV, rtol=0, atol=SAME_BOUND_keV):
         differing.append("window_keV")
     if settings is not None:
         own = calibration.settings or {}

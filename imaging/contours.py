@@ -21,6 +21,13 @@ BOUNDARIES = ("centre", "touched", "partial")
 PLANE_TOLERANCE = 0.5
 """A polygon may leave its slice by half a voxel before it counts as drawn on another plane."""
 
+SAME_PLANE_mm = 0.09
+"""Polygons nearer than this in height lie in one plane: coordinates are written to 0.1 mm or finer, and no CT of people
+has slices so thin."""
+
+ROUNDING = 1e-3
+"""Slices by which a slice half way between two planes may miss each of them."""
+
 
 @dataclass(frozen=True)
 class ContourVolumes:
@@ -47,7 +54,8 @@ def contour_mask(contour: Contour, grid: Volume, *, boundary: str = "centre", ov
     gives each voxel the share of it that lies inside (0 to 1, `oversampling` lines a row), for lesions of few voxels.
 
     With "centre" and "touched" each slice takes the nearest drawn plane within half the distance between planes, so
-    contours drawn on a finer CT are not laid over each other; with "partial" each plane stands for a slab of that
+    contours drawn on a finer CT are not laid over each other (a slice half way beyond the last plane belongs to the one
+    below it only, so a structure keeps its thickness); with "partial" each plane stands for a slab of that
     thickness and is shared between slices.
 
     Raises:
@@ -61,12 +69,13 @@ def contour_mask(contour: Contour, grid: Volume, *, boundary: str = "centre", ov
     gap = float(np.median(np.diff(heights))) if len(heights) > 1 else 1.0
     if boundary == "partial":
         return _not_empty(grid.with_array(_slabs(planes, gap, grid.array.shape, oversampling)), "contour")
-    reach = max(0.5, gap / 2) + 1e-3
+    reach = max(0.5, gap / 2)
     mask = np.zeros(grid.array.shape, dtype=bool)
     for k in range(len(mask)):
-        nearest = heights[np.argmin(np.abs(heights - k))]
-        if abs(nearest - k) <= reach:
-            mask[k] = _filled(planes[nearest], mask[k].shape, boundary)
+        above = k - heights
+        near = heights[(above > ROUNDING - reach) & (above <= reach + ROUNDING)]
+        if len(near):
+            mask[k] = _filled(planes[near[np.argmin(np.abs(near - k))]], mask[k].shape, boundary)
     return _not_empty(grid.with_array(mask), "contour")
 
 
@@ -105,34 +114,50 @@ def contour_volumes(
 
 def _planes(contour: Contour, grid: Volume) -> dict[float, list[np.ndarray]]:
     """Polygons in voxel indices (x, y, z) by the z index of their plane."""
-    planes: dict[float, list[np.ndarray]] = {}
-    for polygon in contour.polygons:
-        index = grid.to_index(polygon)
-        if np.ptp(index[:, 2]) > PLANE_TOLERANCE:
-            found, do = "a polygon that crosses slices", "draw it on the slices of this image"
-            raise ImageError(describe("contour", found, "polygons parallel to the slices", do))
-        planes.setdefault(round(float(index[:, 2].mean()), 2), []).append(index)
-    if not planes:
+    if not contour.polygons:
         raise ImageError(
             describe("contour", "no polygon (empty segmentation)", "one or more", "draw it, or leave it out")
         )
+    planes = {}
+    for rings in planes_of(contour.polygons)[1]:
+        indices = [grid.to_index(polygon) for polygon in rings]
+        if max(np.ptp(index[:, 2]) for index in indices) > PLANE_TOLERANCE:
+            found, do = "a polygon that crosses slices", "draw it on the slices of this image"
+            raise ImageError(describe("contour", found, "polygons parallel to the slices", do))
+        planes[float(np.mean([index[:, 2].mean() for index in indices]))] = indices
     return planes
+
+
+def planes_of(polygons: tuple[np.ndarray, ...]) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    """Heights in mm along the polygons' normal, [plane] upwards, and the polygons of each plane.
+
+    Neighbours in height within `SAME_PLANE_mm` lie in one plane, wherever the heights would round to.
+    """
+    normal = _normal(polygons)
+    heights = np.array([polygon.mean(axis=0) @ normal for polygon in polygons])
+    order = np.argsort(heights, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(heights[order]) > SAME_PLANE_mm) + 1)
+    return np.array([heights[g].mean() for g in groups]), [[polygons[k] for k in g] for g in groups]
 
 
 def contour_volume_mL(contour: Contour) -> float:
     """Volume from the polygons: area times distance between planes, holes by the even-odd rule of nesting."""
+    normal = _normal(contour.polygons)
+    heights, planes = planes_of(contour.polygons)
+    thickness = float(np.median(np.diff(heights))) if len(heights) > 1 else 0.0
+    return sum(_enclosed_mm2(rings, normal) for rings in planes) * thickness / 1000
+
+
+def _enclosed_mm2(rings: list[np.ndarray], normal: np.ndarray) -> float:
+    """Area between the rings of one plane: a ring inside an odd number of others is a hole."""
     from skimage.measure import points_in_poly
 
-    areas: dict[float, float] = {}
-    normal = _normal(contour.polygons[0])
-    for k, polygon in enumerate(contour.polygons):
-        height = round(float(polygon.mean(axis=0) @ normal), 2)
-        mates = [p for j, p in enumerate(contour.polygons) if j != k and abs(p.mean(axis=0) @ normal - height) < 0.05]
-        inside = sum(bool(points_in_poly(_flat(polygon[:1], normal), _flat(p, normal))[0]) for p in mates)
-        areas[height] = areas.get(height, 0.0) + (-1) ** inside * _area(polygon)
-    heights = sorted(areas)
-    thickness = float(np.median(np.diff(heights))) if len(heights) > 1 else 0.0
-    return sum(areas.values()) * thickness / 1000
+    flat = [_flat(ring, normal) for ring in rings]
+    total = 0.0
+    for k, ring in enumerate(rings):
+        depth = sum(bool(points_in_poly(flat[k][:1], other)[0]) for j, other in enumerate(flat) if j != k)
+        total += (-1) ** depth * polygon_area_mm2(ring)
+    return total
 
 
 def _cross_sum(polygon: np.ndarray) -> np.ndarray:
@@ -140,13 +165,18 @@ def _cross_sum(polygon: np.ndarray) -> np.ndarray:
     return np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0) / 2
 
 
-def _area(polygon: np.ndarray) -> float:
+def polygon_area_mm2(polygon: np.ndarray) -> float:
+    """Area that a planar polygon [point, 3] in mm encloses."""
     return float(np.linalg.norm(_cross_sum(polygon)))
 
 
-def _normal(polygon: np.ndarray) -> np.ndarray:
-    vector = _cross_sum(polygon)
-    vector = vector / np.linalg.norm(vector)
+def _normal(polygons: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Unit normal of planar polygons, weighted by their areas; z where they enclose nothing."""
+    vectors = np.array([_cross_sum(polygon) for polygon in polygons])
+    largest = vectors[np.argmax(np.abs(vectors).sum(axis=1))]
+    total = (vectors * np.where(vectors @ largest < 0, -1.0, 1.0)[:, None]).sum(axis=0)
+    length = float(np.linalg.norm(total))
+    vector = total / length if length > 0 else np.array([0.0, 0.0, 1.0])
     return vector if vector[np.argmax(np.abs(vector))] > 0 else -vector
 
 

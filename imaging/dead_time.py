@@ -68,11 +68,24 @@ def true_rate_sd(observed_cps, tau_s: float, *, observed_sd_cps=0.0, tau_sd_s: f
     return np.hypot(slope * np.asarray(observed_sd_cps), by_tau * tau_sd_s)
 
 
+def live_fraction(observed_cps, tau_s: float, model: str = "paralysable") -> np.ndarray:
+    """Counted over true rate on the low branch, any shape: `Measured.live_fraction` of a reconstruction.
+
+    Raises:
+        ImageError: a rate above what a camera of this dead time can count.
+    """
+    rates = np.asarray(observed_cps, dtype=float)
+    true = true_rate(rates, tau_s, model)
+    return np.divide(rates, true, out=np.ones_like(true), where=true > 0)
+
+
 @dataclass(frozen=True)
 class DeadTimeCorrected:
     """Projections with each view's counts multiplied by `factor` [view]; `relative_sd` [view] comes from tau alone.
 
-    All views share the tau, so their errors are fully correlated.
+    All views share the tau, so their errors are fully correlated. The counts are no longer Poisson: their variance is
+    `factor` times themselves, which nothing downstream knows. For a reconstruction, and above all for the uncertainty
+    of its regions, give the raw projections and `Measured(live_fraction=1 / factor)` instead.
     """
 
     projections: Projections
@@ -83,7 +96,7 @@ class DeadTimeCorrected:
 def corrected_projections(
     projections: Projections, tau_s: float, *, tau_sd_s: float = 0.0, model: str = "paralysable", rates_cps=None
 ) -> DeadTimeCorrected:
-    """Each view's windows times true over counted rate.
+    """Each view's windows times true over counted rate; no longer Poisson (`DeadTimeCorrected`).
 
     `rates_cps` [view] are the camera's own rates over its whole spectrum; without them the sum of the windows stands
     for it, which is too low where counts fall outside of all windows, and corrects too little.
@@ -97,7 +110,7 @@ def corrected_projections(
         found, expected = f"shape {rates.shape}", f"[view], {projections.frame_s.shape}"
         raise ImageError(describe("rates_cps", found, expected, "give one rate a view"))
     true = true_rate(rates, tau_s, model)
-    factor = np.divide(true, rates, out=np.ones_like(true), where=rates > 0)
+    factor = 1 / live_fraction(rates, tau_s, model)
     sd = true_rate_sd(rates, tau_s, tau_sd_s=tau_sd_s, model=model)
     relative = np.divide(sd, true, out=np.zeros_like(true), where=true > 0)
     counts = projections.counts * factor.astype(np.float32)[None, :, None, None]

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import numpy as np
 
-from dose.errors import ImageError, describe
+from dose.errors import ImageError, InputError, describe
 from dose.nuclides import radionuclide
 from imaging.series import ImageSeries
 
@@ -30,7 +30,11 @@ def injection_time(series: ImageSeries, administration_start: datetime | None = 
 
     Raises:
         ImageError: neither is known, or only a time of day of a long-lived nuclide.
+        InputError: a given start with a time zone.
     """
+    if administration_start is not None and administration_start.tzinfo is not None:
+        expected, do = "the local time of the study's zone, as the scans' times are", "convert it and drop the zone"
+        raise InputError(describe("administration_start", "a time zone", expected, do))
     start = administration_start or series.radiopharmaceutical.started_at
     if start is None:
         only_clock = series.radiopharmaceutical.started_time_only

@@ -13,10 +13,13 @@ import numpy as np
 from dose.errors import ImageError, describe
 from dose.nuclides import radionuclide
 from imaging.series import Radiopharmaceutical
-from imaging.times import acquired_at
+from imaging.times import acquired_at, earliest_acquisition
 
 FACTOR_TOLERANCE = 0.01
 """A slice's DecayFactor may differ by this (relative) from that of its frame's time."""
+
+NOTED_EARLIER_H, MOST_EARLIER_H = 1.0, 12.0
+"""A series time so long before the first acquisition is told, and is no start of the scan."""
 
 NM_CLASS = "1.2.840.10008.5.1.4.1.1.20"
 
@@ -42,6 +45,27 @@ def decay_correction(dataset, where: str) -> tuple[str, tuple[str, ...]]:
     if stated in ("START", "ADMIN") and corrected and "DECY" not in corrected:
         return stated, (f"{where}: DecayCorrection {stated}, but CorrectedImage does not list DECY",)
     return stated, ()
+
+
+def early_series_note(
+    datasets: list, correction: str, reference: datetime | None, where: str, zone: int | None = None
+) -> tuple[str, ...]:
+    """A note where the series time that START refers to lies more than an hour before the first acquisition.
+
+    Raises:
+        ImageError: more than `MOST_EARLIER_H` before it.
+    """
+    earliest = earliest_acquisition(datasets, zone)
+    if correction != "START" or reference is None or earliest is None:
+        return ()
+    hours = (earliest - reference).total_seconds() / 3600
+    if hours > MOST_EARLIER_H:
+        found = f"a series time {hours:.1f} h before the first acquisition, and DecayCorrection START"
+        fields, do = f"{where}, SeriesDate and SeriesTime", "correct the dates, or ask which time decay is corrected to"
+        raise ImageError(describe(fields, found, f"at most {MOST_EARLIER_H:g} h", do))
+    if hours <= NOTED_EARLIER_H:
+        return ()
+    return (f"{where}: the series time, which START refers to, is {hours:.1f} h before the first acquisition",)
 
 
 def factor_note(

@@ -17,11 +17,13 @@ from imaging.decay import half_life_warning
 from imaging.folder import folder_files
 from imaging.guard import MAX_SERIES_FILES, only_image_errors, open_header, open_pixels, polyglot
 from imaging.import_report import ImportReport, SeriesSummary, fields_used, summary_of
+from imaging.projections import Projections
+from imaging.rotation_read import numbered
 from imaging.series import StudyImages, uid_hash
 from imaging.stack import stack_series
-from imaging.structures import contour_set_of, segmentation_of
-from imaging.times import zone_of
-from imaging.tomo_read import is_planar, notes_of, projections_of
+from imaging.structures import contour_sets_of, segmentation_of
+from imaging.times import zone_of_study
+from imaging.tomo_read import is_planar, projections_of
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PET, NM = "1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.20"
@@ -46,23 +48,31 @@ class _Part:
 
 
 @only_image_errors("folder")
-def read_folder(path, *, salt: str = "", Bq_per_mL_per_count: float | None = None) -> StudyImages:
+def read_folder(
+    path, *, salt: str = "", Bq_per_mL_per_count: float | None = None, head_length_mm: float | None = None
+) -> StudyImages:
     """Every image, projection, contour set and segmentation below a folder, with the report of what was used.
 
     `salt` goes into the hashes that stand for UIDs. `Bq_per_mL_per_count` is the scanner's calibration, used for
-    images stored as counts only.
+    images stored as counts only. `head_length_mm` is the length of the camera's field of view along the table, for
+    planar whole-body scans whose header does not tell it; without either they are left out, with a note.
 
     Raises:
+        InputError: a `head_length_mm` not above zero.
         ImageError: no DICOM object, a damaged or oversized one, uneven or mixed slices, counts without calibration,
             fields that contradict each other.
     """
     series, skipped, remarks = _by_series(Path(path), salt)
-    zone = next((z for files in series.values() for _, h in files if (z := zone_of(h)) is not None), None)
+    zone, zones = zone_of_study([header for files in series.values() for _, header in files])
+    if zones > 1:
+        remarks += (
+            f"headers state {zones} time zones; all times, and a start given by hand, are in the earliest scan's",
+        )
     parts = []
     for (uid, *_), files in series.items():
         where = f"series {uid_hash(uid, salt)}"
         with only_image_errors(where):
-            parts.append(_series(files, where, salt, Bq_per_mL_per_count, zone))
+            parts.append(_series(files, where, salt, Bq_per_mL_per_count, zone, head_length_mm))
     whole = {name: tuple(chain.from_iterable(getattr(p, name) for p in parts)) for name in _Part.__annotations__}
     summaries, fields = whole.pop("summaries"), whole.pop("fields")
     warnings = (*remarks, *(note for summary in summaries for note in summary.notes))
@@ -70,37 +80,42 @@ def read_folder(path, *, salt: str = "", Bq_per_mL_per_count: float | None = Non
     return StudyImages(**whole, skipped=dict(skipped), warnings=warnings, report=report)
 
 
-def _series(files, where: str, salt: str, calibration: float | None, zone: int | None) -> _Part:
+def _series(files, where: str, salt: str, calibration: float | None, zone: int | None, head_mm: float | None) -> _Part:
     first = files[0][1]
     if str(first.SOPClassUID) == RTSTRUCT:
-        made = tuple(contour_set_of(file, salt) for file, _ in files)
+        made = tuple(chain.from_iterable(contour_sets_of(file, salt) for file, _ in files))
         return replace(_summed_up([h for _, h in files], "RTSTRUCT", salt), contour_sets=made)
     if str(first.SOPClassUID) in SEG:
         made = tuple(segmentation_of(file, where, salt) for file, _ in files)
         return replace(_summed_up([h for _, h in files], "SEG", salt), segmentations=made)
     datasets = [open_pixels(file, where) for file, _ in files]
     if _is_acquisition(first):
-        return _projections(datasets, where, salt, zone)
+        return _projections(datasets, where, salt, zone, head_mm)
     images, notes, decided = stack_series(datasets, where, salt=salt, calibration=calibration, zone=zone)
     notes = (*notes, *filter(None, [half_life_warning(images[0])]))
     fields = fields_used(datasets, images[0].series_uid_hash)
     return _Part(images=images, summaries=(summary_of(images, datasets, decided, notes),), fields=fields)
 
 
-def _projections(datasets: list, where: str, salt: str, zone: int | None) -> _Part:
-    made = tuple(p for nm in datasets for p in projections_of(nm, where, salt=salt, zone=zone))
-    windows, views, rows, columns = made[0].counts.shape
-    said = {
-        "frames": len(made),
-        "size": f"{columns} x {rows}, {views} views, {windows} windows",
-        "spacing_mm": f"{made[0].pixel_mm:.4g}",
-        "unit": "counts",
-        "nuclide": made[0].radiopharmaceutical.nuclide or "",
-        "decided": {"windows": ", ".join(w.role for w in made[0].windows), "heads": str(made[0].heads)},
-        "notes": notes_of(datasets[0], made[0], where),
-    }
+def _projections(datasets: list, where: str, salt: str, zone: int | None, head_mm: float | None) -> _Part:
+    told = [projections_of(nm, where, salt=salt, zone=zone, head_length_mm=head_mm) for nm in datasets]
+    made = numbered([p for several, _ in told for p in several])
+    said = {"notes": tuple(dict.fromkeys(note for _, notes in told for note in notes)), "frames": len(made)}
+    said |= _said(made[0]) if made else {}
     kind = "planar" if is_planar(datasets[0]) else "tomographic"
     return replace(_summed_up(datasets, f"{kind} projections", salt, **said), projections=made)
+
+
+def _said(first: Projections) -> dict:
+    """The folder's table of an acquisition, by the first of its series."""
+    windows, views, rows, columns = first.counts.shape
+    return {
+        "size": f"{columns} x {rows}, {views} views, {windows} windows",
+        "spacing_mm": f"{first.pixel_mm:.4g}",
+        "unit": "counts",
+        "nuclide": first.radiopharmaceutical.nuclide or "",
+        "decided": {"windows": ", ".join(w.role for w in first.windows), "heads": str(first.heads)},
+    }
 
 
 def _summed_up(headers: list, modality: str, salt: str, **said) -> _Part:

@@ -28,19 +28,26 @@ OTHER_HALF_LIFE = 0.2
 SAME_START_H = 1 / 60
 """Date-time and time of day of one injection may differ by this (rounding to the minute)."""
 
+RETIRED_SCHEMES = {"SNM3": "SRT"}
+"""Earlier names of coding schemes (PS3.16 section 8, recalled)."""
+
 _FREE_TEXT = re.compile(r"\b(\d{1,3}m?)[\s^-]*([A-Za-z]{1,10})\b|\b([A-Za-z]{1,10})[\s^-]*(\d{1,3}m?)\b")
 
 
 def nuclide_of(item) -> str | None:
-    """The nuclide of a Radiopharmaceutical Information item: code meaning, then code, then free text."""
+    """The nuclide of a Radiopharmaceutical Information item: code meaning, then scheme and code, then free text."""
     for code in item.get("RadionuclideCodeSequence") or ():
-        for row in load_table("imaging", "nuclide_codes.csv"):
-            if row["code"] == str(code.get("CodeValue", "")).strip():
-                return row["nuclide"]
-        name = _known(str(code.get("CodeMeaning", "")))
+        name = _known(str(code.get("CodeMeaning", ""))) or _coded(code)
         if name:
             return name
     return _known(str(item.get("Radiopharmaceutical", "")))
+
+
+def _coded(code) -> str | None:
+    scheme, value = (str(code.get(k, "")).strip() for k in ("CodingSchemeDesignator", "CodeValue"))
+    wanted = (RETIRED_SCHEMES.get(scheme, scheme), value)
+    rows = load_table("imaging", "nuclide_codes.csv")
+    return next((row["nuclide"] for row in rows if (row["scheme"], row["code"]) == wanted), None)
 
 
 def _known(text: str) -> str | None:
@@ -56,13 +63,14 @@ def radiopharmaceutical_of(dataset, scan_at: datetime | None, where: str, zone: 
     """The `Radiopharmaceutical` that the header tells of; silent fields stay None.
 
     Raises:
-        ImageError: an administered activity outside the plausible window, a half-life that is not positive or that of
-            another nuclide, or a date-time and a time of day that tell two starts.
+        ImageError: several nuclides, an administered activity outside the plausible window, a half-life that is not
+            positive or that of another nuclide, or a date-time and a time of day that tell two starts.
     """
     items = dataset.get("RadiopharmaceuticalInformationSequence") or ()
     if not items:
         return Radiopharmaceutical()
     item, nuclide = items[0], nuclide_of(items[0])
+    _check_one_nuclide(items, where)
     half_life_s = _positive(item.get("RadionuclideHalfLife"), f"{where}, RadionuclideHalfLife")
     _check_half_life(half_life_s, nuclide, where)
     is_nm = str(dataset.get("SOPClassUID", "")) == NM_CLASS
@@ -76,8 +84,23 @@ def radiopharmaceutical_of(dataset, scan_at: datetime | None, where: str, zone: 
     )
 
 
+def _check_one_nuclide(items, where: str) -> None:
+    if len({nuclide_of(item) for item in items} - {None}) > 1:
+        found, do = "several nuclides", "export the images of each nuclide with its own item"
+        fields = f"{where}, RadiopharmaceuticalInformationSequence"
+        raise ImageError(describe(fields, found, "the one that the image shows", do))
+
+
 def start_notes(dataset, where: str) -> tuple[str, ...]:
-    """What was assumed of time zones: an offset in the start of the injection and none in the scan's times."""
+    """What was assumed of the injection: the first of several, and the zone of one that alone states an offset."""
+    items = dataset.get("RadiopharmaceuticalInformationSequence") or ()
+    if len(items) > 1:
+        said = "nuclide, activity and time are those of the first"
+        return (f"{where}: {len(items)} administrations are listed; {said}", *_zone_note(dataset, where))
+    return _zone_note(dataset, where)
+
+
+def _zone_note(dataset, where: str) -> tuple[str, ...]:
     items = dataset.get("RadiopharmaceuticalInformationSequence") or ()
     text = str(items[0].get("RadiopharmaceuticalStartDateTime") or "") if items else ""
     if has_offset(text) and zone_of(dataset) is None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from dose.errors import ImageError
 from imaging.decay import hours_after
+from imaging.private import private_element, private_value
 from imaging.series import ImageSeries
 
 NUMBERS = {
@@ -82,9 +83,9 @@ SEQUENCES = (
     "AngularViewVector",
 )
 PRIVATE = {
-    (0x0009, 0x100D): "(0009,100D) GE scan time",
-    (0x7053, 0x1000): "(7053,1000) Philips SUV factor",
-    (0x7053, 0x1009): "(7053,1009) Philips activity factor",
+    "ge_scan_time": "(0009,100D) GE scan time",
+    "philips_suv": "(7053,1000) Philips SUV factor",
+    "philips_activity": "(7053,1009) Philips activity factor",
 }
 """Fields shown by kind alone: dates, texts, numbers of the patient, UIDs, counts of items, private elements."""
 
@@ -147,15 +148,20 @@ def fields_used(datasets: list, series: str) -> tuple[FieldUsed, ...]:
     items = [next(iter(d.get("RadiopharmaceuticalInformationSequence") or ()), None) for d in datasets]
     both = [*datasets, *(i for i in items if i is not None)]
     found = []
-    for keyword in (*UIDS, *WORDS, *TEXTS, *DATES, *NUMBERS, *PATIENT_NUMBERS, *SEQUENCES, *PRIVATE):
+    for keyword in (*UIDS, *WORDS, *TEXTS, *DATES, *NUMBERS, *PATIENT_NUMBERS, *SEQUENCES):
         tag = Tag(keyword)
         holding = [d for d in both if tag in d]
         values = [d[tag].value for d in (holding if keyword in NUMBERS else holding[:1])]
         held = [v for v in values if v not in (None, "")]
         if held:
-            name = keyword if isinstance(keyword, str) else PRIVATE[keyword]
-            found.append(FieldUsed(series, name, _shown(keyword, held), len(holding)))
-    return tuple(found)
+            found.append(FieldUsed(series, keyword, _shown(keyword, held), len(holding)))
+    return (*found, *_private_fields(datasets, series))
+
+
+def _private_fields(datasets: list, series: str) -> tuple[FieldUsed, ...]:
+    wanted = {label: private_element(name) for name, label in PRIVATE.items()}
+    counts = {label: sum(private_value(d, e) is not None for d in datasets) for label, e in wanted.items()}
+    return tuple(FieldUsed(series, label, "a private value", count) for label, count in counts.items() if count)
 
 
 def _shown(keyword, values: list) -> str:
@@ -164,7 +170,7 @@ def _shown(keyword, values: list) -> str:
     if keyword in WORDS:
         return _words(values[0], WORDS[keyword])
     kinds = {**DATES, **{k: f"a number, {u}" for k, u in PATIENT_NUMBERS.items()}}
-    kinds |= dict.fromkeys(TEXTS, "text") | dict.fromkeys(UIDS, "a UID") | dict.fromkeys(PRIVATE, "a private value")
+    kinds |= dict.fromkeys(TEXTS, "text") | dict.fromkeys(UIDS, "a UID")
     if keyword in SEQUENCES:
         return f"{len(values[0]) if hasattr(values[0], '__len__') else 1} items"
     return kinds[keyword]

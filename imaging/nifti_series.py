@@ -16,12 +16,10 @@ import numpy as np
 from dose.errors import ImageError, InputError, describe
 from dose.nuclides import radionuclide
 from imaging.geometry import Volume
+from imaging.kind import positron_emitters
 from imaging.nifti import read_nifti_frames
 from imaging.series import ImageSeries, Radiopharmaceutical, uid_hash
 from imaging.sidecar import ACTIVITY_MBq, CONCENTRATION_Bq_mL, Sidecar, read_json, sidecar_of, sidecar_path
-
-POSITRON_EMITTERS = ("11C", "13N", "15O", "18F", "44Sc", "64Cu", "68Ga", "89Zr", "124I", "152Tb")
-"""Taken for PET where the sidecar names no modality."""
 
 SAME_TIME_S = 1.0
 """Times of a sidecar that differ by less are the same moment."""
@@ -63,9 +61,7 @@ def series_of(path, content: dict) -> tuple[ImageSeries, ...]:
     if sidecar.TimeZero is None:
         _refuse("TimeZero", "nothing", "a time of day, hh:mm:ss")
     frames = _frames(sidecar, len(volumes))
-    return tuple(
-        _emission(v, f, sidecar, f"{stamp[:8]}{k:04d}") for k, (v, f) in enumerate(zip(volumes, frames, strict=True))
-    )
+    return tuple(_emission(v, f, sidecar, stamp) for v, f in zip(volumes, frames, strict=True))
 
 
 def _frames(sidecar: Sidecar, count: int) -> list[Frame]:
@@ -152,7 +148,7 @@ def _modality(sidecar: Sidecar, nuclide: str | None) -> tuple[str, str]:
         _refuse("Modality", "CT with a unit of activity", "HU for CT")
     if sidecar.Modality is not None:
         return ("PET" if sidecar.Modality in ("PT", "PET") else "SPECT"), "stated in the sidecar"
-    if nuclide is not None and nuclide not in POSITRON_EMITTERS and nuclide != "90Y":
+    if nuclide is not None and nuclide not in positron_emitters() and nuclide != "90Y":
         return "SPECT", f"no modality stated, and {nuclide} emits no positrons to speak of"
     return "PET", "BIDS-PET"
 

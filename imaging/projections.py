@@ -57,6 +57,8 @@ class Projections:
         collimator: the maker's name of it, or "".
         gap_s: time lost between the starts of successive views beyond counting (all heads move together).
         heads: detectors that count at once; views of one rotation are listed head by head.
+        scan_velocity_mm_per_s: of the table in a whole-body scan, whose `frame_s` is the time that a row of pixels was
+            under the head; None where nothing moved along z.
 
     Raises:
         ImageError: shapes that do not agree, counts that are negative or not finite, times or radii not above zero.
@@ -76,6 +78,7 @@ class Projections:
     heads: int = 1
     series_uid_hash: str = ""
     frame_hash: str = ""
+    scan_velocity_mm_per_s: float | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "counts", np.asarray(self.counts, dtype=np.float32))
@@ -92,6 +95,9 @@ class Projections:
         if not (self.frame_s.min() > 0 and self.radii_mm.min() > 0 and self.pixel_mm > 0):
             found, do = "a value not above zero", "repair the header or give it by hand"
             raise ImageError(describe("projections frame_s, radii_mm, pixel_mm", found, "values above zero", do))
+        if self.scan_velocity_mm_per_s is not None and not 0 < self.scan_velocity_mm_per_s < np.inf:
+            found, do = "a value not above zero", "give None where the table stood still"
+            raise ImageError(describe("projections.scan_velocity_mm_per_s", found, "mm/s", do))
         if self.heads < 1 or len(self.angles_deg) % self.heads:
             found = f"{len(self.angles_deg)} views for {self.heads} heads"
             raise ImageError(describe("projections.heads", found, "as many views for each head", "repair the header"))

@@ -20,13 +20,13 @@ from imaging.activity_images import activity_image, check_sets
 from imaging.camera_calibration import CameraCalibration, check_applies
 from imaging.decay import factor_to_scan_start, hours_after, injection_time, nuclide_name
 from imaging.geometry import Volume
-from imaging.partial_volume import iterative_yang
 from imaging.point_spread import GaussianSpread
 from imaging.recovery import Measurement, corrected_means, measurement, transfer_matrix
 from imaging.recovery_fit import RecoveryCurve
 from imaging.region_masks import EMISSION, ScanMasks, masks_of
 from imaging.scan_budget import ScanBudget, contour_parts, counts_cv, recovery_cv, registration_cv
 from imaging.series import ImageSeries, StudyImages
+from imaging.volume_correction import iterative_yang
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ class ImagingChain:
         measurements: by modality, in place of `data/measurement.csv`.
         calibrations: by modality; its sd takes the place of the table's.
         curves: recovery curves by modality.
-        counts_cv: relative sd of a region's total from counting, as a function of the scan, the region and its mask,
-            such as a reconstruction's own (`imaging.reconstructed`); without it, or where it says None, that of 1 mL
-            over the root of the volume.
+        counts_cv: relative sd of each region's total from counting, as a function of the scan and its masks by region,
+            such as a reconstruction's own (`imaging.reconstructed`); without it, where it says None, and for regions
+            that it leaves out, that of 1 mL over the root of the volume.
         boundary: which voxels on a contour's line count (`contours.contour_mask`).
         carries: scans without drawings take those of another session by registration.
         check_totals: refuse a set of scans that is not on one scale.
@@ -59,7 +59,7 @@ class ImagingChain:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     calibrations: Mapping[str, CameraCalibration] = field(default_factory=dict)
     curves: Mapping[str, RecoveryCurve] = field(default_factory=dict)
-    counts_cv: Callable[[ImageSeries, str, Volume], float | None] | None = None
+    counts_cv: Callable[[ImageSeries, Mapping[str, Volume]], Mapping[str, float] | None] | None = None
     boundary: str = "centre"
     carries: bool = True
     check_totals: bool = True
@@ -174,6 +174,7 @@ def _of_scan(scan, image, drawn: ScanMasks, chain: ImagingChain, start, matrices
     means = _means(scan, image, drawn.masks, how, recovery, chain, matrices)
     factor = float(factor_to_scan_start(scan).mean())
     hour, records = hours_after(scan, start), []
+    counting = (chain.counts_cv(scan, drawn.masks) if chain.counts_cv else None) or {}
     for (name, mask), mean in zip(drawn.masks.items(), means, strict=False):
         volume_mL = float(mask.array.sum(dtype=float)) * mask.voxel_mL
         activity = float(mean) * volume_mL / 1e6
@@ -185,7 +186,7 @@ def _of_scan(scan, image, drawn: ScanMasks, chain: ImagingChain, start, matrices
                 region=name,
                 time_h=hour,
                 activity_MBq=activity,
-                budget=_budget(scan, image, name, mask, volume_mL, drawn, how, recovery, chain),
+                budget=_budget(scan, image, name, mask, volume_mL, drawn, how, recovery, chain, counting),
                 volume_mL=volume_mL,
                 modality=scan.modality,
                 series_uid_hash=scan.series_uid_hash,
@@ -200,9 +201,8 @@ def _of_scan(scan, image, drawn: ScanMasks, chain: ImagingChain, start, matrices
     return records
 
 
-def _budget(scan, image, name, mask, volume_mL, drawn: ScanMasks, how, recovery: str, chain) -> ScanBudget:
-    told = chain.counts_cv(scan, name, mask) if chain.counts_cv else None
-    counts = counts_cv(volume_mL, how) if told is None else told
+def _budget(scan, image, name, mask, volume_mL, drawn: ScanMasks, how, recovery: str, chain, counting) -> ScanBudget:
+    counts = counting.get(name, counts_cv(volume_mL, how))
     contour, volume = contour_parts(volume_mL, image, how)
     lost = recovery_cv(volume_mL, how, is_recovered=recovery != "none")
     if recovery == "curve":

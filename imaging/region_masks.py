@@ -85,6 +85,7 @@ def _in_field(study: StudyImages, scan: ImageSeries, boundary: str) -> tuple[dic
             )
         except ImageError as error:
             notes.append(f"{name} is not measured on scan {scan.series_uid_hash}: {error}")
+            logger.warning(notes[-1])
             continue
         outside = outside_share(shape, scan.volume)
         if outside > NOTED_OUTSIDE:

@@ -113,6 +113,43 @@ def phantom_sensitivity(
     )
 
 
+def reconstructed_sensitivity(
+    *,
+    total_cps: float,
+    total_sd_cps: float,
+    activity_MBq: float,
+    activity_sd_MBq: float,
+    nuclide: str,
+    window_keV: tuple[float, float],
+    hours_since_assay: float = 0.0,
+    collimator: str = "",
+    settings: dict | None = None,
+    assayed_at: datetime | None = None,
+) -> CameraCalibration:
+    """Sensitivity from the whole of a phantom reconstructed by `imaging.reconstruct` with `cps_per_MBq=1`.
+
+    That image's MBq are counts per second of one head at the start of the scan: `total_cps` is the sum of its Bq/mL
+    times voxel volume / 1e6 (`reconstruct_regions` gives it with its sd). Decay while counting is in it already, so it
+    is divided by the activity at the start of the scan, `hours_since_assay` after the assay.
+
+    Raises:
+        InputError: a total or an activity not above zero.
+    """
+    _check_positive(total_cps=total_cps, activity_MBq=activity_MBq)
+    activity = _mean_activity(activity_MBq, nuclide, hours_since_assay, 0.0)
+    return _calibration(
+        total_cps / activity,
+        (total_sd_cps / total_cps,),
+        activity_sd_MBq / activity_MBq,
+        method="cylinder",
+        nuclide=nuclide,
+        window_keV=window_keV,
+        collimator=collimator,
+        settings=settings,
+        measured_at=_later(assayed_at, hours_since_assay),
+    )
+
+
 def internal_calibration(
     *,
     counts: float,

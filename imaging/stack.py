@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np
 
 from dose.errors import ImageError, describe
-from imaging.decay_in import decay_correction, factor_note
+from imaging.body_in import height_m, weight_kg
+from imaging.decay_in import decay_correction, early_series_note, factor_note
 from imaging.geometry import Volume
 from imaging.header import NM_CLASS, radiopharmaceutical_of, start_notes
 from imaging.kind import kind_of
@@ -19,8 +20,8 @@ from imaging.nm_read import frame_order, nm_affine
 from imaging.series import ImageSeries, Radiopharmaceutical, uid_hash
 from imaging.slices import stack_of, time_frames, volume_of
 from imaging.suv_in import activity_from_suv
-from imaging.times import acquired_at, reference_time
-from imaging.units_in import emission_array, rescaled, scale_note
+from imaging.times import acquired_at, earliest_acquisition, reference_time
+from imaging.units_in import emission_array, rescaled, scale_note, unused_note
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 CT_RANGE_HU = (-32768.0, 65535.0)
@@ -50,11 +51,13 @@ def stack_series(datasets: list, where: str, *, salt: str = "", calibration: flo
         frames, read = [[nm] for nm in sorted(datasets, key=_began)], _nm_volume
     else:
         frames, read = time_frames(datasets, zone), _slice_volume
-    reference, rule = reference_time(datasets, zone)
+    correction = decay_correction(first, where)[0]
+    reference, rule = reference_time(datasets, zone, correction if len(frames) == 1 else "START")
+    early = early_series_note(datasets, correction, reference, where, zone)
     make = partial(_emission, read=read, where=where, common=common, calibration=calibration, zone=zone)
     made = [make(members, series_reference=reference, frame=k, frames=len(frames)) for k, members in enumerate(frames)]
     images = tuple(image for image, _, _ in made)
-    notes = (*start_notes(first, where), *(note for _, notes, _ in made for note in notes))
+    notes = (*start_notes(first, where), *early, *(note for _, notes, _ in made for note in notes))
     decided = {"decay reference": rule, "scale": made[0][2], "modality": images[0].kind_reason}
     return images, tuple(dict.fromkeys(notes)), decided
 
@@ -109,19 +112,22 @@ def _emission(members: list, *, read, where, common, calibration, zone, series_r
         frame=frame,
         frame_s=_duration_s(first),
         **common,
-        **_told(first, given),
+        **_told(first, given, where),
     )
     doubts += factor_note(ordered, correction, series_reference, given, where, zone)
+    if correction == "NONE" and any(_duration_s(d) is None for d in ordered):
+        doubts += (f"{where}: no duration of the frames, so uncorrected voxels are taken as those at their start",)
+    doubts += unused_note(how, calibration, where)
     image, back = activity_from_suv(image, where)
     return image, (*notes, *doubts, *back, *scale_note(image, where)), how
 
 
-def _told(dataset, given: Radiopharmaceutical) -> dict:
+def _told(dataset, given: Radiopharmaceutical, where: str) -> dict:
     """What the header says of patient and camera."""
     return {
         "radiopharmaceutical": given,
-        "weight_kg": _number(dataset, "PatientWeight"),
-        "height_m": _number(dataset, "PatientSize"),
+        "weight_kg": weight_kg(dataset, where),
+        "height_m": height_m(dataset, where),
         "sex": {"M": "male", "F": "female"}.get(str(dataset.get("PatientSex", ""))),
         "resolution_mm": _number(dataset, "SpatialResolution"),
     }
@@ -133,15 +139,21 @@ def _number(dataset, keyword: str) -> float | None:
 
 
 def _duration_s(dataset) -> float | None:
-    stated = dataset.get("ActualFrameDuration")
-    if stated in (None, "") and dataset.get("RotationInformationSequence"):
-        return None
-    return float(stated) / 1000 if stated not in (None, "") and float(stated) > 0 else None
+    """Seconds of one time frame. A rotation lasts as long as its views, which all heads take at once."""
+    turns = dataset.get("RotationInformationSequence") or ()
+    if turns:
+        views = [float(t.get("NumberOfFramesInRotation") or 0) * _milliseconds(t) for t in turns]
+        return sum(views) / 1000 if min(views) > 0 else None
+    return _milliseconds(dataset) / 1000 or None
+
+
+def _milliseconds(item) -> float:
+    return max(float(item.get("ActualFrameDuration") or 0), 0.0)
 
 
 def _frame_start(datasets: list, reference: datetime | None, zone: int | None) -> datetime | None:
     """Start of one time frame: its earliest acquisition, or its FrameReferenceTime where all frames share a clock."""
-    earliest = min((t for t in (acquired_at(d, zone) for d in datasets) if t), default=None)
+    earliest = earliest_acquisition(datasets, zone)
     delays = [float(d.FrameReferenceTime) / 1000 for d in datasets if d.get("FrameReferenceTime") not in (None, "")]
     is_shared = reference is None or earliest is None or abs((earliest - reference).total_seconds()) < MATCHING_S
     if not is_shared or not delays or reference is None:

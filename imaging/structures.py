@@ -20,22 +20,30 @@ CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 """Contours that enclose an area (PS3.3 C.8.8.6.3); both are filled by the even-odd rule."""
 
 
-def contour_set_of(file, salt: str = "") -> ContourSet:
-    """The closed planar contours of one RTSTRUCT."""
+def contour_sets_of(file, salt: str = "") -> tuple[ContourSet, ...]:
+    """The closed planar contours of one RTSTRUCT, a set for each frame of reference that its structures name.
+
+    A structure without a frame of its own has that of the object.
+    """
     where = "RTSTRUCT"
     dataset = open_header(file, where)
-    names = {int(item.ROINumber): str(item.get("ROIName", "")) for item in dataset.StructureSetROISequence}
-    contours, points = [], 0
+    rois = {int(item.ROINumber): item for item in dataset.StructureSetROISequence}
+    frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()
+    whole = str((frames[0] if frames else dataset).get("FrameOfReferenceUID") or "")
+    by_frame: dict[str, list[Contour]] = {}
+    points = 0
     for item in dataset.get("ROIContourSequence") or ():
         polygons = [_polygon(c, where) for c in item.get("ContourSequence") or () if _is_closed(c)]
         points += sum(len(p) for p in polygons)
-        contours.append(Contour(names[int(item.ReferencedROINumber)], tuple(polygons)))
+        roi = rois[int(item.ReferencedROINumber)]
+        frame = str(roi.get("ReferencedFrameOfReferenceUID") or whole)
+        by_frame.setdefault(frame, []).append(Contour(str(roi.get("ROIName", "")), tuple(polygons)))
         if points > MAX_CONTOUR_POINTS:
             expected = f"at most {MAX_CONTOUR_POINTS} in all"
             raise ImageError(describe(where, f"{points} contour points", expected, "simplify it"))
-    frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()
-    frame = frames[0].FrameOfReferenceUID if frames else dataset.get("FrameOfReferenceUID", "")
-    return ContourSet(tuple(contours), uid_hash(frame, salt), uid_hash(dataset.SeriesInstanceUID, salt))
+    series = uid_hash(dataset.SeriesInstanceUID, salt)
+    made = by_frame or {whole: []}
+    return tuple(ContourSet(tuple(contours), uid_hash(frame, salt), series) for frame, contours in made.items())
 
 
 def _is_closed(contour) -> bool:

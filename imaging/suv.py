@@ -12,7 +12,7 @@ import numpy as np
 from dose.errors import ImageError, InputError, describe
 from dose.nuclides import radionuclide
 from imaging.body_size import body_surface_m2, lean_mass_kg
-from imaging.decay import CORRECTIONS, factor_to_scan_start, hours_after, nuclide_name
+from imaging.decay import CORRECTIONS, factor_to_scan_start, hours_after, hours_to_decay_reference, nuclide_name
 from imaging.geometry import Volume
 from imaging.series import ImageSeries
 
@@ -110,6 +110,6 @@ def _by_weight(series: ImageSeries) -> np.ndarray:
         weight_kg=series.weight_kg,
         administered_MBq=given.administered_MBq,
         half_life_h=given.half_life_h or radionuclide(nuclide_name(series)).half_life_h,
-        delay_h=hours_after(series),
+        delay_h=hours_to_decay_reference(series) if series.decay_correction == "START" else hours_after(series),
         decay_correction=series.decay_correction,
     )

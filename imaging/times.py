@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta
 
-GE_SCAN_TIME = (0x0009, 0x100D)
-"""Private date and time of the start of a GE PET scan, creator GEMS_PETD_01; it outlives later processing."""
+from imaging.private import private_element, private_value
 
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})$")
 
@@ -47,19 +46,38 @@ def acquired_at(dataset, zone: int | None = None) -> datetime | None:
     return apart or full_moment(str(dataset.get("AcquisitionDateTime") or ""), zone, zone_of(dataset))
 
 
-def reference_time(datasets: list, zone: int | None = None) -> tuple[datetime | None, str]:
+def earliest_acquisition(datasets: list, zone: int | None = None) -> datetime | None:
+    """The first start of an acquisition among the data sets, None where none states one."""
+    return min((t for t in (acquired_at(d, zone) for d in datasets) if t), default=None)
+
+
+def zone_of_study(headers: list) -> tuple[int | None, int]:
+    """The zone of the earliest scan that states one, and how many different ones the headers state."""
+    zones = [(zone_of(h), h) for h in headers]
+    stated = [(z, h) for z, h in zones if z is not None]
+    dated = [(t, z) for z, h in stated if (t := acquired_at(h, 0) or moment(h, "SeriesDate", "SeriesTime", 0))]
+    count = len({z for z, _ in stated})
+    if dated:
+        return min(dated)[1], count
+    return (min(z for z, _ in stated) if stated else None), count
+
+
+def reference_time(datasets: list, zone: int | None = None, correction: str = "START") -> tuple[datetime | None, str]:
     """The time that START refers to, and by which rule.
 
     The series time, unless it is later than the earliest acquisition (a series processed later): then GE's private
-    scan time, else the earliest acquisition (QIBA's rule, as quoted in OHIF issue 3805).
+    scan time, else the earliest acquisition (QIBA's rule, as quoted in OHIF issue 3805). Voxels that are corrected to
+    the injection (ADMIN) or not at all (NONE) do not refer to the series: for them it is the earliest acquisition.
     """
     first = datasets[0]
-    earliest = min((t for t in (acquired_at(d, zone) for d in datasets) if t), default=None)
+    earliest = earliest_acquisition(datasets, zone)
+    if correction in ("NONE", "ADMIN") and earliest is not None:
+        return earliest, "earliest acquisition"
     stamped = moment(first, "SeriesDate", "SeriesTime", zone)
     if stamped is not None and (earliest is None or stamped <= earliest):
         return stamped, "series time"
-    element = first.get(GE_SCAN_TIME)
-    private = None if element is None else full_moment(_text(element.value), zone, zone_of(first))
+    value = private_value(first, private_element("ge_scan_time"))
+    private = None if value is None else full_moment(_text(value), zone, zone_of(first))
     if private is not None:
         return private, "GE scan time, as the series time is later than the acquisition"
     if earliest is None:

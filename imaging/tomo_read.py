@@ -11,10 +11,11 @@ import numpy as np
 
 from dose.errors import ImageError, describe
 from imaging.axis import axis_lps_mm
-from imaging.header import radiopharmaceutical_of
+from imaging.header import radiopharmaceutical_of, start_notes
 from imaging.nm_read import numbers_of
-from imaging.planar_read import planar_angles, planar_radius_mm
+from imaging.planar_read import is_whole_body, planar_angles, planar_radius_mm, sweep_of
 from imaging.projections import Projections
+from imaging.rotation_read import placed, rotation_item, start_angle_deg
 from imaging.series import uid_hash
 from imaging.times import acquired_at, reference_time
 from imaging.windows import with_roles
@@ -29,19 +30,28 @@ CLOCKWISE = {"CW": -1, "CC": 1, "CCW": 1}
 """Sign of the angular step by RotationDirection; CCW is no term of the standard but is met."""
 
 
-def projections_of(nm, where: str, *, salt: str = "", zone: int | None = None) -> tuple[Projections, ...]:
-    """The acquisition in one NM object, one `Projections` for each rotation (bed or energy pass).
+def projections_of(
+    nm, where: str, *, salt: str = "", zone: int | None = None, head_length_mm: float | None = None
+) -> tuple[tuple[Projections, ...], tuple[str, ...]]:
+    """(projections, notes) of one NM object: one `Projections` for each rotation, and what the user should know.
+
+    A whole body whose counting time is not known and a rotation whose place is not known are left out, with a note.
 
     Raises:
+        InputError: a `head_length_mm` (`imaging.planar_read.sweep_of`) not above zero.
         ImageError: vectors, angles, radii, durations or windows missing or not fitting the frames.
     """
+    sweep = sweep_of(nm, where, head_length_mm) if is_whole_body(nm) else None
+    if sweep is not None and sweep.dwell_s is None:
+        return (), (sweep.note,)
     frames = _frames(nm, where)
     dy, dx = (float(v) for v in nm.PixelSpacing)
     if abs(dy / dx - 1) > SQUARE:
         raise ImageError(describe(f"{where}, PixelSpacing", "pixels that are not square", "square", "rebin them"))
     window, detector, rotation = (_vector(nm, name, len(frames), where) for name in VECTORS)
     numbers = sorted(set(rotation))
-    made = [_rotation(nm, frames, (window, detector), rotation == r, r, where) for r in numbers]
+    dwell_s = None if sweep is None else sweep.dwell_s
+    parts = [_rotation(nm, frames, (window, detector), rotation == r, r, where, dwell_s) for r in numbers]
     reference = acquired_at(nm, zone) or reference_time([nm], zone)[0]
     common = {
         "started_at": reference,
@@ -50,9 +60,12 @@ def projections_of(nm, where: str, *, salt: str = "", zone: int | None = None) -
         "collimator": _collimator(nm),
         "series_uid_hash": uid_hash(nm.SeriesInstanceUID, salt),
         "frame_hash": uid_hash(nm.get("FrameOfReferenceUID", ""), salt),
+        "scan_velocity_mm_per_s": None if sweep is None else sweep.velocity_mm_per_s,
     }
     windows = with_roles(_bounds_keV(nm, int(window.max()), where), common["radiopharmaceutical"].nuclide)
-    return tuple(Projections(windows=windows, **part, **common) for part in made)
+    made, notes = placed(nm, numbers, [Projections(windows=windows, **part, **common) for part in parts], where)
+    swept = () if sweep is None else (sweep.note,)
+    return made, (*swept, *notes, *(_notes_of(nm, made[0], where) if made else ()))
 
 
 VECTORS = ("EnergyWindowVector", "DetectorVector", "RotationVector")
@@ -65,9 +78,8 @@ def is_planar(nm) -> bool:
     return any(kind in ("STATIC", "WHOLE BODY") for kind in kinds)
 
 
-def notes_of(nm, made: Projections, where: str) -> tuple[str, ...]:
-    """What the user should know of how the header was read."""
-    notes = []
+def _notes_of(nm, made: Projections, where: str) -> tuple[str, ...]:
+    notes = [*start_notes(nm, where)]
     detectors = nm.get("DetectorInformationSequence") or [nm]
     if detectors[0].get("ImagePositionPatient") is None:
         notes.append(f"{where}: no position of the detectors, so the axis is put at the origin")
@@ -118,11 +130,11 @@ def _bounds_keV(nm, windows: int, where: str) -> list[tuple[float, float]]:
     return list(zip(lows, highs, strict=True))
 
 
-def _rotation(nm, frames, vectors, here: np.ndarray, number: int, where: str) -> dict:
+def _rotation(nm, frames, vectors, here: np.ndarray, number: int, where: str, dwell_s: float | None) -> dict:
     """Counts [window, view, v, u], angles, radii, frame times, heads and axis of one rotation."""
     window, detector = vectors
     heads, windows = sorted(set(detector[here])), range(1, int(window.max()) + 1)
-    item = _rotation_item(nm, number)
+    item = rotation_item(nm, number, where)
     stacks, angles, radii = [], [], []
     for head in heads:
         chosen = [_views(nm, np.flatnonzero(here & (window == w) & (detector == head))) for w in windows]
@@ -130,7 +142,7 @@ def _rotation(nm, frames, vectors, here: np.ndarray, number: int, where: str) ->
             found = "energy windows with unequal numbers of views"
             raise ImageError(describe(f"{where}, EnergyWindowVector", found, "all views in each", "export it again"))
         stacks.append(np.stack([frames[c] for c in chosen]))
-        angles.append(_angles(nm, item, head, len(chosen[0]), where))
+        angles.append(_angles(nm, item, (head, len(heads)), len(chosen[0]), where))
         radii.append(_radii(nm, item, head, len(chosen[0]), where))
     views = sum(len(a) for a in angles)
     equal = len({len(a) for a in angles}) == 1
@@ -138,7 +150,7 @@ def _rotation(nm, frames, vectors, here: np.ndarray, number: int, where: str) ->
         "counts": np.concatenate(stacks, axis=1),
         "angles_deg": np.concatenate(angles),
         "radii_mm": np.concatenate(radii),
-        "frame_s": np.full(views, _frame_s(nm, item, where)),
+        "frame_s": np.full(views, _frame_s(nm, item, where) if dwell_s is None else dwell_s),
         "centre_lps_mm": axis_lps_mm(nm, item, [a[0] for a in angles], [r[0] for r in radii], where),
         "heads": len(heads) if equal else 1,
     }
@@ -150,23 +162,18 @@ def _views(nm, indices: np.ndarray) -> np.ndarray:
     return indices[np.argsort([order[k] for k in indices], kind="stable")] if order else indices
 
 
-def _rotation_item(nm, number: int):
-    items = nm.get("RotationInformationSequence") or ()
-    return items[min(number, len(items)) - 1] if items else None
-
-
 def _detector_item(nm, head: int):
     items = nm.get("DetectorInformationSequence") or ()
     return items[head - 1] if head <= len(items) else None
 
 
-def _angles(nm, item, head: int, views: int, where: str) -> np.ndarray:
-    """DICOM angles of a head's views, degrees in [0, 360)."""
+def _angles(nm, item, head_of: tuple[int, int], views: int, where: str) -> np.ndarray:
+    """DICOM angles of a head's views, degrees in [0, 360); the head by its number and how many there are."""
+    head, heads = head_of
     detector = _detector_item(nm, head)
     if is_planar(nm):
         return planar_angles(nm, detector, head, views, where)
-    starts = [part.get("StartAngle") for part in (detector, item) if part is not None]
-    start = next((float(s) for s in starts if s not in (None, "")), None)
+    start = start_angle_deg(nm, item, detector, heads, where)
     step = None if item is None else item.get("AngularStep")
     direction = CLOCKWISE.get(str(item.get("RotationDirection") or "").upper()) if item is not None else None
     if start is None or step in (None, "") or direction is None:

@@ -1,28 +1,33 @@
 """Stored values to Bq/mL: per-slice slopes, value mappings and the vendors' private factors.
 
-Order of belief (IMAGING notes 5.1): a real-world value mapping to Bq/mL acts on stored values, so a RescaleSlope
-beside it is left alone; else each slice's own slope, then the unit that the header states. Counts are refused without
-a calibration. Philips writes CNTS with private factors to SUV (7053,1000) and to Bq/mL (7053,1009) (read in: MOOSE
-issue 230, Dicom-To-CNN issue 4, OHIF issue 1418). SUV by body weight goes back to Bq/mL where weight, activity and
-times are known, and otherwise stays in g/mL.
+Order of belief (IMAGING notes 5.1): a real-world value mapping to Bq/mL acts on stored values, so a RescaleSlope beside
+it is left alone; else each slice's own slope, then the unit that the header states. Counts are refused without a
+calibration. Philips writes CNTS with private factors to SUV (7053,1000) and to Bq/mL (7053,1009) (read in: MOOSE issue
+230, Dicom-To-CNN issue 4, OHIF issue 1418), believed under Philips' creator only. SUV by body weight goes back to Bq/mL
+where weight, activity and times are known, and otherwise stays in g/mL.
 """
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 
 from dose.errors import ImageError, describe
 from dose.nuclides import radionuclide
+from imaging.private import private_element, private_value
 
-PHILIPS_SUV, PHILIPS_BQML = (0x7053, 0x1000), (0x7053, 0x1009)
+PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "m": 1e-3}
+"""UCUM prefixes of a becquerel, in which case tells milli from mega."""
 
-CONVERTIBLE = {"bq/ml": 1.0, "kbq/ml": 1e3, "mbq/ml": 1e6, "bq/cm3": 1.0, "kbq/cm3": 1e3}
-"""UCUM units of a value mapping, lower case, in Bq/mL."""
+CALIBRATED = "calibration given"
 
 COUNTS = ("CNTS", "CPS", "PROPCNTS", "PROPCPS", "")
 """Units of an image (PS3.3 C.8.9.1.1.3) that a calibration factor turns into Bq/mL."""
 
 KNOWN_UNITS = (*COUNTS[:4], "BQML", "GML", "NONE", "PCNT", "MGMINML", "UMOLMINML", "MLMING", "MLMINML", "STDDEV")
+
+_CONCENTRATION = re.compile(r"([kKMm]?)[Bb][Qq]/([Mm][Ll]|[Cc][Mm]3)")
 
 TOO_FEW, TOO_MUCH = 1e-3, 1.5
 """A field that holds less or more than these shares of the administered activity is told: the scale may be wrong."""
@@ -76,18 +81,19 @@ def _stacked(parts: list[np.ndarray]) -> np.ndarray:
 def _factor(datasets: list, where: str, calibration: float | None):
     """Factor from rescaled values (a number, [z, 1, 1], or None for one), unit and how."""
     unit = str(datasets[0].get("Units") or "").upper()
-    philips = _private(datasets, PHILIPS_BQML)
+    philips = _private(datasets, "philips_activity")
     if unit == "BQML":
-        _check_philips(philips, where, calibration)
-        return (None, "Bq/mL", "Units BQML") if calibration is None else (calibration, "Bq/mL", "calibration given")
+        if not _is_contradicted(philips, where, calibration):
+            return None, "Bq/mL", "Units BQML"
+        return np.float32(calibration), "Bq/mL", CALIBRATED
     if unit == "GML":
         _check_suv_type(datasets[0], where)
         return None, "g/mL", "Units GML"
     if unit == "CNTS" and philips is not None:
         return philips, "Bq/mL", "Units CNTS and the private factor (7053,1009) to Bq/mL"
     if unit in COUNTS and calibration is not None:
-        return np.float32(calibration), "Bq/mL", "calibration given"
-    suv = _private(datasets, PHILIPS_SUV)
+        return np.float32(calibration), "Bq/mL", CALIBRATED
+    suv = _private(datasets, "philips_suv")
     if unit == "CNTS" and suv is not None:
         return suv, "g/mL", "Units CNTS and the private factor (7053,1000) to SUV"
     found = f'unit "{unit}"' if unit in KNOWN_UNITS and unit else "no known unit and no value mapping"
@@ -95,10 +101,18 @@ def _factor(datasets: list, where: str, calibration: float | None):
     raise ImageError(describe(f"{where}, Units", found, "BQML, or a mapping to Bq/mL", do))
 
 
-def _private(datasets: list, tag) -> np.ndarray | None:
+def unused_note(how: str, calibration: float | None, where: str) -> tuple[str, ...]:
+    """A note where a calibration was given and the series' own scale was taken."""
+    if calibration is None or how == CALIBRATED:
+        return ()
+    return (f"{where}: Bq_per_mL_per_count was not applied, as the header tells the scale ({how})",)
+
+
+def _private(datasets: list, name: str) -> np.ndarray | None:
     """A private factor of every data set, float32 [z, 1, 1]; None where one lacks it or has none above zero."""
-    found = [d.get(tag) for d in datasets]
-    values = [_number(e.value) if e is not None else 0.0 for e in found]
+    wanted = private_element(name)
+    found = [private_value(d, wanted) for d in datasets]
+    values = [_number(value) if value is not None else 0.0 for value in found]
     if min(values) <= 0 or not np.isfinite(values).all():
         return None
     return np.array(values, dtype=np.float32)[:, None, None]
@@ -111,9 +125,12 @@ def _number(value) -> float:
         return 0.0
 
 
-def _check_philips(factor: np.ndarray | None, where: str, calibration: float | None) -> None:
-    if factor is None or calibration is not None or np.allclose(factor, 1, rtol=1e-6):
-        return
+def _is_contradicted(factor: np.ndarray | None, where: str, calibration: float | None) -> bool:
+    """Whether a factor from counts contradicts Units BQML, and the calibration given settles it."""
+    if factor is None or np.allclose(factor, 1, rtol=1e-6):
+        return False
+    if calibration is not None:
+        return True
     found = "Units BQML and a private factor (7053,1009) from counts to Bq/mL"
     do = "see which is true; read_folder(..., Bq_per_mL_per_count=1) takes the voxels as Bq/mL"
     raise ImageError(describe(f"{where}, Units", found, "one of the two", do))
@@ -136,8 +153,8 @@ def _mapping(dataset, where: str) -> tuple[float, float] | None:
     found = set()
     for item in dataset.get("RealWorldValueMappingSequence") or ():
         codes = item.get("MeasurementUnitsCodeSequence") or ()
-        scales = [CONVERTIBLE.get(str(code.get("CodeValue", "")).strip().lower()) for code in codes]
-        scale = next((s for s in scales if s), None)
+        units = [_CONCENTRATION.fullmatch(str(code.get("CodeValue", "")).strip()) for code in codes]
+        scale = next((PREFIXES[unit[1]] for unit in units if unit), None)
         if scale is None:
             continue
         if item.get("RealWorldValueLUTData") is not None or item.get("RealWorldValueSlope") is None:

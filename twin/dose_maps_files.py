@@ -92,7 +92,7 @@ def headers_of(folder: Path, series_uid_hash: str) -> list:
             is_dicom = stream.read(132)[128:] == b"DICM"
         if is_dicom:
             header = open_header(file, f"DICOM file {number}")
-            if uid_hash(str(header.get("SeriesInstanceUID", ""))) == series_uid_hash:
+            if uid_hash(str(header.get("SeriesInstanceUID", ""))) == series_uid_hash.split("-")[0]:  # a bed has "-2"
                 found.append(header)
     if not found:
         do = "give the folder that the maps were made of"

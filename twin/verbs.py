@@ -193,12 +193,14 @@ def adapt(
     return replace(renewed, ledger=(*twin.ledger, *entries))
 
 
-def band(twin: PatientTwin, cycle: int, time_h) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Median and 90% band of the activity in MBq, each [time], of every region measured or reported in a cycle."""
+def band(twin: PatientTwin, cycle: int, time_h, also=()) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Median and 90% band of the activity in MBq, each [time], of every region measured or reported in a cycle, and of
+    those named in `also` ("whole_body")."""
     body = body_of(twin.study)
     twin, course = completed(twin, body), next(c for c in body.courses if c.has(cycle))
     seen = frozenset(twin.study.observations.of_cycle(cycle).region)
     regions = [r for r in dict.fromkeys((*seen, *reported_regions(body, twin))) if is_tumour(r) or r in seen or cycle]
+    regions += [r for r in also if r not in regions]
     weights = {r: pool_weights(r, body.organs, seen) for r in regions}
     time_h = np.maximum(np.asarray(time_h, float), 1e-3)
     minutes = np.array([course.minute(cycle, t) for t in time_h])

@@ -4,6 +4,7 @@ Angles are those of `imaging.projections`, which are DICOM's: StartAngle is the 
 to feet in DICOM and are turned here. The axis is told as Siemens does and PyTomography reads it: x of
 ImagePositionPatient is the axis, z its first row (towards the head), y is zero, and TableHeight is minus the axis' y.
 Frames are listed window by window, detector by detector, view by view. What DICOM has no place for is lost: `gap_s`.
+A whole body states the elapsed time, ScanVelocity, ScanLength and, as the field of view, the length of the head.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ def write_projections(path, projections: Projections, exported: Exported, *, ove
     return dataset
 
 
-def write_planar(path, projections: Projections, exported: Exported, *, whole_body: bool = True, overwrite=False):
-    """Write one NM WHOLE BODY (or STATIC) object of a posterior and an anterior view; returns its data set.
+def write_planar(path, projections: Projections, exported: Exported, *, overwrite: bool = False):
+    """Write one NM object of a posterior and an anterior view; returns its data set.
+
+    It is a WHOLE BODY where the projections have a `scan_velocity_mm_per_s`, else STATIC.
 
     Raises:
         InputError: other views than 0 and 180 degrees, counts that are not whole or do not fit, a file that is there.
@@ -70,11 +73,11 @@ def write_planar(path, projections: Projections, exported: Exported, *, whole_bo
     if sorted(angles) != sorted(VIEWS):
         do = "use write_projections for a rotating camera"
         raise InputError(describe("projections.angles_deg", f"{len(angles)} views", "0 and 180 degrees", do))
-    kind = "WHOLE BODY" if whole_body else "STATIC"
+    kind = "STATIC" if projections.scan_velocity_mm_per_s is None else "WHOLE BODY"
     stored = _counts(projections)
     dataset = _camera_object(projections, exported, "planar", ["ORIGINAL", "PRIMARY", kind, "EMISSION"])
     dataset.DetectorInformationSequence = [_planar_head(projections, k, a) for k, a in enumerate(angles)]
-    dataset.ActualFrameDuration = round(float(_one_time_s(projections)) * 1000)
+    put(dataset, _sweep(projections))
     windows = len(projections.windows)
     dataset.EnergyWindowVector = np.repeat(np.arange(1, windows + 1), 2).tolist()
     dataset.DetectorVector = [1, 2] * windows
@@ -173,8 +176,23 @@ def _head(projections: Projections, k: int):
     return item
 
 
+def _sweep(projections: Projections) -> dict:
+    """Elapsed time, which under a moving table is that of the scanned length and of the head's own."""
+    dwell_s, velocity = _one_time_s(projections), projections.scan_velocity_mm_per_s
+    if velocity is None:
+        return {"ActualFrameDuration": round(dwell_s * 1000)}
+    length_mm = projections.counts.shape[2] * projections.pixel_mm
+    elapsed_ms = round((length_mm / velocity + dwell_s) * 1000)
+    moved = {"ScanVelocity": decimal(velocity), "ScanLength": round(length_mm), "WholeBodyTechnique": "1PS"}
+    return {"ActualFrameDuration": elapsed_ms} | moved
+
+
 def _planar_head(projections: Projections, k: int, angle_deg: float):
     item = _detector(projections, angle_deg)
+    if projections.scan_velocity_mm_per_s is not None:
+        width_mm = projections.counts.shape[3] * projections.pixel_mm
+        head_mm = float(projections.frame_s[k]) * projections.scan_velocity_mm_per_s
+        item.FieldOfViewShape, item.FieldOfViewDimensions = "RECTANGLE", [round(width_mm), round(head_mm)]
     item.RadialPosition = [decimal(projections.radii_mm[k])]
     item.ViewCodeSequence = [code_item(*VIEWS[angle_deg])]
     return item

@@ -12,17 +12,17 @@ import numpy as np
 
 from dose.errors import ImageError, InputError, describe
 from dose.nuclides import radionuclide
-from imaging.geometry import Volume
-from imaging.series import ImageSeries
 
 
 @dataclass(frozen=True)
 class DynamicFrames:
     """`array_Bq_per_mL` [frame, z, y, x] (or [frame, voxel]) with `start_min` and `duration_min` [frame].
 
-    Frames follow each other; gaps are allowed, overlaps are not.
+    Frames follow each other; gaps are allowed, overlaps are not. `nuclide` is needed to undo decay; where it is None,
+    weights leave decay out.
 
     Raises:
+        InputError: frames that are not corrected, of no nuclide.
         ImageError: shapes that do not fit, values that are not finite, or frames that overlap or take no time.
     """
 
@@ -30,10 +30,11 @@ class DynamicFrames:
     start_min: np.ndarray
     duration_min: np.ndarray
     decay_corrected: bool
-    nuclide: str = "18F"
+    nuclide: str | None = None
     affine: np.ndarray | None = None
 
     def __post_init__(self):
+        require_nuclide("dynamic frames", self.decay_corrected, self.nuclide)
         for name, kind in (("array_Bq_per_mL", np.float32), ("start_min", float), ("duration_min", float)):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=kind))
         count = self.start_min.shape
@@ -67,7 +68,7 @@ class DynamicFrames:
 
     def corrected(self) -> DynamicFrames:
         """Values as if nothing had decayed since time 0, the decay within each frame included."""
-        if self.decay_corrected:
+        if self.decay_corrected or self.nuclide is None:
             return self
         factor = decay_factor(self.nuclide, self.start_min, self.duration_min)
         values = self.array_Bq_per_mL * factor.reshape(-1, *[1] * (self.array_Bq_per_mL.ndim - 1))
@@ -82,7 +83,7 @@ class DynamicFrames:
         """
         mean = self.corrected().array_Bq_per_mL.reshape(len(self.start_min), -1).mean(axis=1, dtype=float)
         floor = 0.01 * max(float(mean.max()), 1e-12)
-        factor = decay_factor(self.nuclide, self.start_min, self.duration_min)
+        factor = decay_factor(self.nuclide, self.start_min, self.duration_min) if self.nuclide else 1.0
         weight = self.duration_min / (np.maximum(mean, floor) * factor)
         return weight / weight.mean()
 
@@ -94,25 +95,8 @@ def decay_factor(nuclide: str, start_min, duration_min) -> np.ndarray:
     return np.exp(rate * np.asarray(start_min)) * decays / -np.expm1(-decays)
 
 
-def frames_of(series: list[ImageSeries], start_min, duration_min) -> DynamicFrames:
-    """Frames of one dynamic scan from its 3D images in order of time (START: each frame corrected to the scan's start).
-
-    Raises:
-        InputError: other units than Bq/mL, mixed decay corrections, or ADMIN.
-        ImageError: frames on different grids.
-    """
-    if not series or {s.unit for s in series} != {"Bq/mL"} or len({s.decay_correction for s in series}) != 1:
-        found, expected = "none, other units, or mixed decay corrections", "frames in Bq/mL of one scan"
-        raise InputError(describe("dynamic series", found, expected, "give the frames of one scan"))
-    if series[0].decay_correction not in ("START", "NONE"):
-        found, do = "frames corrected to the injection", "export the scan with DecayCorrection START or NONE"
-        raise InputError(describe("dynamic series, DecayCorrection", found, "START or NONE", do))
-    first: Volume = series[0].volume
-    if not all(s.volume.is_on_grid_of(first) for s in series):
-        raise ImageError(describe("dynamic series", "different grids", "one grid", "register and resample the frames"))
-    nuclide = series[0].radiopharmaceutical.nuclide
-    if nuclide is None:
-        raise InputError(describe("dynamic series", "no nuclide", "a known nuclide", "fill it in the header"))
-    stack = np.stack([s.volume.array for s in series])
-    corrected = series[0].decay_correction == "START"
-    return DynamicFrames(stack, start_min, duration_min, corrected, nuclide, first.affine)
+def require_nuclide(field: str, decay_corrected: bool, nuclide: str | None) -> None:
+    """InputError where decay is to be undone and nobody says of what."""
+    if not decay_corrected and nuclide is None:
+        do = "give the nuclide, or values corrected to the start of the scan"
+        raise InputError(describe(f"{field}, nuclide", "none, and decay to undo", "a known nuclide", do))

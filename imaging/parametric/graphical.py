@@ -50,7 +50,7 @@ def patlak(frames: DynamicFrames, plasma: InputFunction, *, t_star_min: float) -
     """Ki (mL/min/mL) and the intercept V (mL/mL) of each voxel from the frames that begin at t* or later.
 
     Raises:
-        InputError: fewer than four such frames, or plasma samples that end before the scan.
+        InputError: fewer than four such frames, or plasma that ends before the scan or is of another nuclide.
     """
     late, plasma, weight = _prepared(frames, plasma, t_star_min)
     design = np.stack([mean_area(plasma, late), plasma.frame_means(late.start_min, late.end_min)], axis=1)
@@ -71,7 +71,8 @@ def logan(
     frames are bridged by the mean of their neighbours.
 
     Raises:
-        InputError: fewer than four frames after t*, an unknown form, or plasma samples that end before the scan.
+        InputError: fewer than four frames after t*, an unknown form, or plasma that ends before the scan or is of
+            another nuclide.
     """
     if form not in FORMS:
         raise InputError(describe("logan, form", f'"{form}"', f"one of {', '.join(FORMS)}", "choose one"))
@@ -117,7 +118,8 @@ def _line(values, tissue_area, plasma_area, weight):
     safe = np.where(values > 0, values, 1.0)
     x, y = plasma_area[:, None] / safe, tissue_area / safe
     design = np.stack([x.T, np.ones_like(x.T)], axis=-1)
-    # y has the relative error of C, so its weight is that of C times C^2, from the mean curve as the weights are
+    # C stands under x and y: its error moves y - VT x - b by b times its relative error. So the weight is that of C
+    # times C^2, from the mean curve as the weights are; over y^2, as if x were exact, VT scatters more (tested)
     relative = weight * values.mean(axis=1) ** 2
     beta, covariance, r2 = weighted_fit(design, y, relative)
     sd = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).T
@@ -163,7 +165,7 @@ def _prepared(frames: DynamicFrames, plasma: InputFunction, t_star_min: float):
         raise InputError(describe("t_star_min", found, f"{LEAST_FRAMES} or more", "begin earlier, or scan longer"))
     late = frames.corrected().from_frame(first)
     weight = frames.weights()[first:]
-    return late, plasma.corrected(), weight / weight.mean()
+    return late, plasma.beside(frames), weight / weight.mean()
 
 
 def _maps(units, values, sd, r2, valid, frames: DynamicFrames, spare: int) -> ParametricMaps:

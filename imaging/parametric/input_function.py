@@ -14,7 +14,7 @@ import numpy as np
 
 from dose.errors import CalibrationError, InputError, describe
 from dose.nuclides import radionuclide
-from imaging.parametric.frames import DynamicFrames
+from imaging.parametric.frames import DynamicFrames, require_nuclide
 
 FINE_STEP_MIN = 0.02
 """Samples of a fitted model are taken this far apart at the start, and 1 % of the time apart later."""
@@ -25,19 +25,22 @@ class InputFunction:
     """Plasma concentration `plasma_Bq_per_mL` [sample] at `time_min` [sample] after the start of the scan.
 
     Between samples it is linear, from time 0 (value 0) to the first sample too. `blood_Bq_per_mL` is whole blood, for
-    the share of vessels in a voxel (None: as plasma).
+    the share of vessels in a voxel (None: as plasma). `nuclide` is needed where decay is to be undone, and is compared
+    with that of the frames.
 
     Raises:
-        InputError: fewer than 3 samples, times not rising or negative, or values that are negative or not finite.
+        InputError: fewer than 3 samples, times not rising or negative, values that are negative or not finite, or
+            samples that are not corrected, of no nuclide.
     """
 
     time_min: np.ndarray
     plasma_Bq_per_mL: np.ndarray
     decay_corrected: bool
     blood_Bq_per_mL: np.ndarray | None = None
-    nuclide: str = "18F"
+    nuclide: str | None = None
 
     def __post_init__(self):
+        require_nuclide("input function", self.decay_corrected, self.nuclide)
         time, plasma = np.asarray(self.time_min, dtype=float), np.asarray(self.plasma_Bq_per_mL, dtype=float)
         blood = plasma if self.blood_Bq_per_mL is None else np.asarray(self.blood_Bq_per_mL, dtype=float)
         fits = time.ndim == 1 and len(time) >= 3 and plasma.shape == blood.shape == time.shape
@@ -54,11 +57,18 @@ class InputFunction:
 
     def corrected(self) -> InputFunction:
         """Values as if nothing had decayed since time 0."""
-        if self.decay_corrected:
+        if self.decay_corrected or self.nuclide is None:
             return self
         factor = np.exp(radionuclide(self.nuclide).decay_constant_per_h / 60 * self.time_min)
         curves = (self.plasma_Bq_per_mL * factor, True, np.asarray(self.blood_Bq_per_mL) * factor)
         return InputFunction(self.time_min, *curves, self.nuclide)
+
+    def beside(self, frames: DynamicFrames) -> InputFunction:
+        """Corrected, for frames of the same nuclide; InputError for those of another."""
+        if self.nuclide and frames.nuclide and self.nuclide != frames.nuclide:
+            found, do = f"plasma of {self.nuclide}, frames of {frames.nuclide}", "correct the one that is wrong"
+            raise InputError(describe("input function, nuclide", found, "the same nuclide", do))
+        return self.corrected()
 
     def integral(self, time_min, *, blood: bool = False) -> np.ndarray:
         """Area under the curve from 0 to each time, Bq min/mL; InputError beyond the last sample."""

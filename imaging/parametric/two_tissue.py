@@ -19,6 +19,8 @@ from imaging.parametric.input_function import InputFunction
 LOWEST_RATE, HIGHEST_RATE, RATES = 0.01, 5.0, 160
 """1/min; a slower exponential is a straight line to an hour's scan, a faster one is plasma. Steps of 4 %."""
 UNITS = {"K1": "mL/min/mL", "k2": "1/min", "k3": "1/min", "Vb": "mL/mL", "Ki": "mL/min/mL"}
+BELOW_SDS, BELOW_mL_per_mL = 4.0, 0.01
+"""Vb this many sds and this much below 0 is no noise: the plasma comes early, or another model."""
 CHUNK = 20_000
 """Voxels fitted at once: about 100 MB."""
 
@@ -27,15 +29,16 @@ def two_tissue_irreversible(frames: DynamicFrames, plasma: InputFunction) -> Par
     """K1 and Ki (mL/min/mL), k2 and k3 (1/min) and the vessels' share Vb of each voxel, with sds.
 
     A voxel is not valid (0 in all maps) where the best rate is an end of the grid, or the linear parts are not those of
-    positive rates: noise or another model. Its Patlak Ki may still serve.
+    positive rates, or Vb is below 0 by more than noise: another model, or a delay. Its Patlak Ki may still serve. A Vb
+    below 0 by noise stays as it is: set to 0 or dropped, the mean of voxels without vessels would be above 0.
 
     Raises:
-        InputError: fewer than eight frames, or plasma samples that end before the scan.
+        InputError: fewer than eight frames, or plasma that ends before the scan or is of another nuclide.
     """
     if len(frames.start_min) < 2 * LEAST_FRAMES:
         found, do = f"{len(frames.start_min)} frames", "scan with short frames from the injection on, or use patlak"
         raise InputError(describe("dynamic frames", found, "8 or more for four parameters", do))
-    whole, plasma, weight = frames.corrected(), plasma.corrected(), frames.weights()
+    whole, plasma, weight = frames.corrected(), plasma.beside(frames), frames.weights()
     values = whole.array_Bq_per_mL.reshape(len(weight), -1).astype(float)
     rates = np.geomspace(LOWEST_RATE, HIGHEST_RATE, RATES)
     table = _table(plasma, whole, rates)
@@ -84,7 +87,8 @@ def _fit(values: np.ndarray, table, rates: np.ndarray, weight: np.ndarray):
     about = ((data - mean * root[:, None]) ** 2).sum(axis=0)
     r2 = 1 - (residual**2).sum(axis=1) / np.where(about > 0, about, 1)
     positive = (linear[:, :2] > 0).all(axis=1) & (linear[:, 2] < 1) & values.any(axis=0)
-    return found, sd, r2, inner & positive & np.isfinite(sd).all(axis=0)
+    vessels = found[3] >= -(BELOW_SDS * sd[3] + BELOW_mL_per_mL)
+    return found, sd, r2, inner & positive & vessels & np.isfinite(sd).all(axis=0)
 
 
 def _miss(design: np.ndarray, data: np.ndarray) -> np.ndarray:

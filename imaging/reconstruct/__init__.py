@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from imaging.reconstruct.attenuation import attenuation_map, linear_attenuation_per_mm
-from imaging.reconstruct.decaying import decay_factors, decaying
+from imaging.reconstruct.attenuation import (
+    attenuation_map,
+    covered_share,
+    linear_attenuation_per_mm,
+    uncovered_with_counts,
+)
+from imaging.reconstruct.decaying import decay_factors, decaying, view_weights
 from imaging.reconstruct.iterations import Settings
 from imaging.reconstruct.osem import Reconstruction, bsrem, mlem, osem
 from imaging.reconstruct.reconstruction import Measured, reconstruct, reconstruct_regions
@@ -31,6 +36,7 @@ __all__ = [
     "bsrem",
     "collimator_response",
     "collimators",
+    "covered_share",
     "decay_factors",
     "decaying",
     "dew",
@@ -43,4 +49,6 @@ __all__ = [
     "region_uncertainty",
     "spect_system",
     "tew",
+    "uncovered_with_counts",
+    "view_weights",
 ]

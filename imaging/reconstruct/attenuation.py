@@ -19,6 +19,7 @@ import numpy as np
 from dose.errors import ImageError, InputError, describe
 from dose.provenance import load_table
 from imaging.geometry import SAME_GRID_MM, Volume
+from imaging.projections import Projections
 
 WATER, BONE = "water_liquid", "bone_cortical_icrp"
 PROCESSES = ("photoelectric", "compton", "rayleigh", "pair", "triplet")
@@ -74,7 +75,7 @@ def attenuation_per_mm(hounsfield, energy_keV: float) -> np.ndarray:
 
 
 def attenuation_map(ct: Volume, grid: Volume, energy_keV: float) -> Volume:
-    """A CT in HU as linear attenuation in 1/mm on `grid`; zero where the CT does not reach.
+    """A CT in HU as linear attenuation in 1/mm on `grid`; zero where the CT does not reach (`covered_share`).
 
     Each voxel gets the mean over the volume it shares with the CT, so the integral of mu within the grid is kept. A CT
     that is not along the grid's axes is first interpolated onto finer voxels that are.
@@ -87,6 +88,31 @@ def attenuation_map(ct: Volume, grid: Volume, energy_keV: float) -> Volume:
         raise ImageError(describe("ct", "no air", "CT numbers in HU", do))
     mu = ct.with_array(attenuation_per_mm(ct.array, energy_keV))
     return averaged_onto(mu, grid)
+
+
+def covered_share(ct: Volume, grid: Volume) -> np.ndarray:
+    """How much of each slice's thickness the CT covers, [z], 0 to 1: the most of any voxel in the slice.
+
+    A CT that is only narrower than the grid counts as covering. Where it is 0, `attenuation_map` has no body.
+
+    Raises:
+        ImageError: a grid that is not along LPS.
+    """
+    return averaged_onto(ct.with_array(np.ones_like(ct.array)), grid).array.max(axis=(1, 2)).clip(0, 1).astype(float)
+
+
+def uncovered_with_counts(acquisition: Projections, ct: Volume, line_keV: float | None = None) -> float:
+    """Share of the peak's counts in detector rows level with slices that the CT does not cover, 0 to 1.
+
+    Those counts are reconstructed without attenuation, several times too low. Blur carries some counts beyond the
+    body's end, so that a few per cent may lie there with nothing missing.
+
+    Raises:
+        ImageError: no such peak window.
+    """
+    rows = acquisition.counts[acquisition.window("peak", line_keV)].sum(axis=(0, 2), dtype=float)
+    missing = 1 - covered_share(ct, acquisition.grid())
+    return float(rows @ missing / rows.sum()) if rows.sum() > 0 else 0.0
 
 
 def averaged_onto(volume: Volume, grid: Volume) -> Volume:

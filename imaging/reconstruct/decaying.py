@@ -1,10 +1,11 @@
-"""A system whose views see less and less: the nuclide decays while the camera turns.
+"""A system whose views see less and less: the nuclide decays while the camera turns, and dead time takes its part.
 
 With image x at the start of the acquisition, a view that counts from t to t + T sees the mean of its decay,
 
     f = exp(-lambda t) (1 - exp(-lambda T)) / (lambda T)
 
-times A x. As a weight of the system (and not of the counts) it leaves the counts Poisson.
+times A x, and keeps the live fraction of that. As weights of the system (and not of the counts) they leave the counts
+Poisson.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from dose.errors import ImageError, describe
 from dose.nuclides import radionuclide
 from imaging.projections import Projections
 
@@ -50,10 +52,27 @@ def decay_factors(acquisition: Projections, nuclide: str) -> Float[np.ndarray, "
     return np.exp(-per_s * acquisition.view_start_s()) * -np.expm1(-during) / during
 
 
-def decaying(system: Any, acquisition: Projections, nuclide: str) -> ViewWeighted:
-    """The system that sees an image of the start of the acquisition.
+def view_weights(acquisition: Projections, nuclide: str, live_fraction=None) -> Float[np.ndarray, " view"]:
+    """What each view counts of the activity at the start: its decay times its `live_fraction` [view] (None: all).
 
     Raises:
         InputError: an unknown nuclide.
+        ImageError: live fractions that are not one a view, above 0 and at most 1.
     """
-    return ViewWeighted(system, jnp.asarray(decay_factors(acquisition, nuclide), jnp.float32))
+    decayed = decay_factors(acquisition, nuclide)
+    if live_fraction is None:
+        return decayed
+    live = np.asarray(live_fraction, dtype=float)
+    if live.shape != decayed.shape or not (live.min() > 0 and live.max() <= 1):
+        found, expected = f"shape {live.shape}, or a value outside", f"above 0 and at most 1, [view], {decayed.shape}"
+        raise ImageError(describe("live_fraction", found, expected, "give counted over true rate of each view"))
+    return decayed * live
+
+
+def decaying(system: Any, acquisition: Projections, nuclide: str, live_fraction=None) -> ViewWeighted:
+    """The system that sees an image of the start of the acquisition, with dead time where `live_fraction` is given.
+
+    Raises:
+        InputError, ImageError: as `view_weights`.
+    """
+    return ViewWeighted(system, jnp.asarray(view_weights(acquisition, nuclide, live_fraction), jnp.float32))

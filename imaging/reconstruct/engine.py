@@ -41,7 +41,8 @@ def pytomography_osem(
 ) -> Reconstruction:
     """OSEM of the peak window by PyTomography, on the grid of the projections, in counts per second and voxel.
 
-    `view_weight` [view] is what each view sees of the image (decay). The peer reports no likelihood: NaN stands there.
+    `view_weight` [view] is what each view sees of the image (decay, dead time). The peer reports no likelihood: NaN
+    stands there.
 
     Raises:
         InputError: PyTomography not installed, or an algorithm other than OSEM.

@@ -23,6 +23,9 @@ from imaging.reconstruct.updates import EM, LEAST_SEEN, Penalised, SubsetData
 RELAXATION = 1 / 15
 """Default loss of step per iteration in BSREM: the step of iteration n is 1 / (1 + n/15)."""
 
+PLENTY_counts = 20
+"""Where half of the views with counts have as many, one without any was not counted: chance empties e^-20 of them."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -81,9 +84,9 @@ def problem(
     """Data and start of a reconstruction, checked.
 
     Raises:
-        ImageError: shapes that do not agree, values that are not finite, or no counts.
+        ImageError: shapes that do not agree, values that are not finite, no counts, or views that were not counted.
     """
-    counts = jnp.asarray(projections.counts[projections.window("peak", line_keV)])
+    counts = jnp.asarray(_counted(projections.counts[projections.window("peak", line_keV)]))
     added = jnp.zeros_like(counts) if scatter is None else _additive(scatter, counts.shape)
     subsets = view_subsets(projections.angles_deg, settings.subsets)
     parts = [_sensitivity(system, v, c, counts[0]) for v, c in zip(subsets.views, subsets.counted, strict=True)]
@@ -97,7 +100,7 @@ def updates(stated: Problem, settings: Settings) -> Iterator[tuple[jax.Array, ja
     """The image after each subset's update, with the log-likelihood [place] that the update met.
 
     Raises:
-        ImageError: an image that is not finite, found after each iteration.
+        ImageError: an image that is not finite, or is zero throughout, found after each iteration.
     """
     image, rule = stated.initial, settings.rule()
     for n in range(settings.iterations):
@@ -105,10 +108,21 @@ def updates(stated: Problem, settings: Settings) -> Iterator[tuple[jax.Array, ja
         for k in range(settings.subsets):
             image, fit = _update(rule, stated.system, image, stated.subset(k), step)
             yield image, fit
-        if not np.isfinite(float(image.sum())):
-            found = f"an image that is not finite after iteration {n + 1}"
+        total = float(image.sum())
+        if not (np.isfinite(total) and total > 0):
+            found = f"an image that is {'zero throughout' if total == 0 else 'not finite'} after iteration {n + 1}"
             do = "check the scatter estimate and the attenuation map, or use fewer subsets"
-            raise ImageError(describe("reconstruction", found, "finite voxels", do))
+            raise ImageError(describe("reconstruction", found, "finite voxels, some of them above zero", do))
+
+
+def _counted(counts: np.ndarray) -> np.ndarray:
+    """The peak's counts [view, v, u]; a view that was never counted would pull the image to zero."""
+    totals = counts.sum(axis=(1, 2), dtype=float)
+    seen, empty = totals[totals > 0], int(np.sum(totals == 0))
+    if empty and seen.size and np.median(seen) >= PLENTY_counts:
+        found, expected = f"{empty} of {len(totals)} views without a count in the peak window", "counts in every view"
+        raise ImageError(describe("projections.counts", found, expected, "leave out the views that were not counted"))
+    return counts
 
 
 @eqx.filter_jit

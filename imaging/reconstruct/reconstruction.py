@@ -1,8 +1,8 @@
 """From the projections of a camera to Bq/mL at the start of the scan, and to MBq of regions with their covariance.
 
 One call states the whole measurement: attenuation, blur, scatter of the energy windows, decay while the camera turns,
-and the camera's sensitivity. The same statement makes the image (`reconstruct`) and the uncertainty that counting
-leaves in regions (`reconstruct_regions`).
+dead time, and the camera's sensitivity. The same statement makes the image (`reconstruct`) and the uncertainty that
+counting leaves in regions (`reconstruct_regions`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from dose.errors import ImageError, InputError, describe
 from imaging.geometry import Volume
 from imaging.projections import Projections
-from imaging.reconstruct.decaying import decay_factors, decaying
+from imaging.reconstruct.decaying import decaying, view_weights
 from imaging.reconstruct.engine import pytomography_osem
 from imaging.reconstruct.iterations import Settings
 from imaging.reconstruct.osem import Reconstruction, reconstruction
 from imaging.reconstruct.response import DetectorResponse
-from imaging.reconstruct.scatter import ScatterEstimate, dew, tew
+from imaging.reconstruct.scatter import ScatterEstimate, dew, has_window, tew
 from imaging.reconstruct.system import spect_system
 from imaging.reconstruct.uncertainty import RegionTotals, region_uncertainty
 from imaging.series import ImageSeries
@@ -33,11 +33,14 @@ class Measured:
         cps_per_MBq: counts per second of one head in the peak window per MBq, without attenuation and scatter.
         response: blur by collimator and crystal, None for none.
         attenuation_per_mm: on the grid of the projections, None for none.
-        scatter: "tew", "dew", None, or an estimate made before.
+        scatter: "tew", "dew", None, or an estimate made before. "tew" takes the upper window for empty where the
+            line has none (99mTc).
         scatter_fwhm_mm: Gaussian that smooths a "tew" or "dew" estimate, 0 for none.
         nuclide: the header's by default.
         line_keV: of the peak, where the acquisition has several.
-        reach_mm: voxels farther from the axis are empty (`spect_system`).
+        reach_mm: voxels farther from the axis are empty (`spect_system`); not with PyTomography.
+        live_fraction: counted over true rate of each view [view] (`imaging.dead_time.live_fraction`), None for no dead
+            time. The projections are given as counted: so counts and scatter windows stay Poisson.
 
     Raises:
         InputError: a sensitivity not above zero, or an unknown kind of scatter correction.
@@ -51,6 +54,7 @@ class Measured:
     nuclide: str | None = None
     line_keV: float | None = None
     reach_mm: float | None = None
+    live_fraction: np.ndarray | None = None
 
     def __post_init__(self):
         if not (np.isfinite(self.cps_per_MBq) and self.cps_per_MBq > 0):
@@ -69,7 +73,7 @@ def reconstruct(
     iterations with 8 subsets.
 
     Raises:
-        InputError: settings out of range, an unknown engine, or PyTomography not installed.
+        InputError: settings out of range, an unknown engine, PyTomography not installed, or a reach with it.
         ImageError: windows, counts, nuclide or geometry that cannot be used.
     """
     settings = settings or Settings()
@@ -105,8 +109,10 @@ def reconstruct_regions(
 def _scatter(acquisition: Projections, measured: Measured) -> ScatterEstimate | None:
     if not isinstance(measured.scatter, str):
         return measured.scatter
-    estimate = {"tew": tew, "dew": dew}[measured.scatter]
-    return estimate(acquisition, line_keV=measured.line_keV, fwhm_mm=measured.scatter_fwhm_mm)
+    given = {"line_keV": measured.line_keV, "fwhm_mm": measured.scatter_fwhm_mm}
+    if measured.scatter == "dew":
+        return dew(acquisition, **given)
+    return tew(acquisition, has_upper=has_window(acquisition, "upper", measured.line_keV), **given)
 
 
 def _nuclide(acquisition: Projections, measured: Measured) -> str:
@@ -118,17 +124,20 @@ def _nuclide(acquisition: Projections, measured: Measured) -> str:
 
 def _system(acquisition: Projections, measured: Measured, nuclide: str):
     parts = {name: getattr(measured, name) for name in ("response", "attenuation_per_mm", "reach_mm")}
-    return decaying(spect_system(acquisition, **parts), acquisition, nuclide)
+    return decaying(spect_system(acquisition, **parts), acquisition, nuclide, measured.live_fraction)
 
 
 def _by_pytomography(acquisition, measured: Measured, settings, scatter, nuclide: str) -> Reconstruction:
+    if measured.reach_mm is not None:
+        do = 'leave reach_mm out, or use engine="own"'
+        raise InputError(describe("reach_mm", "a reach for PyTomography", "none: its field is the detector's", do))
     return pytomography_osem(
         acquisition,
         settings,
         response=measured.response,
         attenuation_per_mm=measured.attenuation_per_mm,
         scatter=None if scatter is None else scatter.counts,
-        view_weight=decay_factors(acquisition, nuclide),
+        view_weight=view_weights(acquisition, nuclide, measured.live_fraction),
         line_keV=measured.line_keV,
     )
 

@@ -93,8 +93,10 @@ def lead_per_mm(energy_keV: float) -> float:
     return float(np.exp(np.interp(np.log(energy_keV), np.log(energies), np.log(mu))))
 
 
-def collimator_response(name: str, energy_keV: float, intrinsic_fwhm_mm: float = 3.8) -> DetectorResponse:
-    """The response of a shipped collimator at an energy.
+def collimator_response(name: str, energy_keV: float, intrinsic_fwhm_mm: float) -> DetectorResponse:
+    """The response of a shipped collimator at an energy, `intrinsic_fwhm_mm` being the crystal's at this same energy.
+
+    Crystals are specified at 140 keV; their width goes with 1/sqrt(energy) (`CameraSpec.intrinsic_fwhm_at`).
 
     Raises:
         InputError: no collimator of that name, or septa that the energy passes (2 / mu beyond the hole's length).

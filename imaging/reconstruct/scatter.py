@@ -90,6 +90,14 @@ def dew(
     return _estimate(projections, ((factor, counts),), fwhm_mm)
 
 
+def has_window(projections: Projections, role: str, line_keV: float | None = None) -> bool:
+    """Whether any window has this role, of this line or of none said."""
+    return any(
+        w.role == role and (line_keV is None or w.line_keV is None or abs(w.line_keV - line_keV) < 1)
+        for w in projections.windows
+    )
+
+
 def _width(projections: Projections, role: str, line_keV: float | None) -> float:
     width = projections.windows[projections.window(role, line_keV)].width_keV
     if not width > 0:

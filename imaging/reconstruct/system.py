@@ -10,6 +10,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from dose.errors import ImageError, describe
@@ -62,7 +63,7 @@ class SpectSystem(eqx.Module):
         `views` are indices into the acquisition's views; all by default. Reverse derivatives run `back`.
 
         Raises:
-            ImageError: an image of another shape.
+            ImageError: an image of another shape, or views that the acquisition lacks.
         """
         which = self._which(views)
         return slabs.forward(self, which, self._fitting("image", image, self.image_shape))
@@ -85,7 +86,14 @@ class SpectSystem(eqx.Module):
         return jnp.asarray(array, jnp.float32)
 
     def _which(self, views):
-        return jnp.arange(self.views) if views is None else jnp.asarray(views)
+        if views is None:
+            return jnp.arange(self.views)
+        if not isinstance(views, Tracer):  # traced ones are known too late: a gather would clamp them
+            chosen = np.asarray(views)
+            if chosen.size and not (chosen.min() >= 0 and chosen.max() < self.views):
+                found, expected = f"{chosen.min()} to {chosen.max()}", f"0 to {self.views - 1}"
+                raise ImageError(describe("views", found, expected, "give indices of the acquisition's views"))
+        return jnp.asarray(views)
 
 
 def spect_system(
@@ -101,16 +109,17 @@ def spect_system(
     Args:
         response: blur of collimator and crystal; None for a camera without blur.
         attenuation_per_mm: linear attenuation at the photopeak in 1/mm, on the grid; None for none.
-        grid: cubic voxels of a detector pixel along LPS, slices level with the detector's rows.
-        reach_mm: voxels farther from the axis than this are taken as empty; as far as the detector reaches by
-            default. A reach just beyond the body saves time, with the square of it.
+        grid: cubic voxels of a detector pixel along LPS, slices level with the detector's rows. It may be wider than
+            the detector: what lies beside the detector is not counted, what lies deeper than half its width is.
+        reach_mm: voxels farther from the axis than this are taken as empty; by default, and at most, half the width
+            of the detector or of a wider grid. A reach just beyond the body saves time, with the square of it.
 
     Raises:
         ImageError: a grid that does not fit the detector, or attenuation on another grid or below zero.
     """
     grid = acquisition.grid() if grid is None else grid
     _check_grid(acquisition, grid)
-    slabs_mm, reach = _slabs(acquisition, reach_mm)
+    slabs_mm, reach = _slabs(acquisition, grid, reach_mm)
     pixels2 = _variances(acquisition, response, slabs_mm)
     far = int(np.sum(pixels2.min(axis=0) >= NARROW_pixels2)) if response else len(slabs_mm)
     last_pixels2 = pixels2[:, max(far - 1, 0)]
@@ -141,14 +150,22 @@ def spect_system(
     )
 
 
-def _slabs(acquisition: Projections, reach_mm: float | None) -> tuple[np.ndarray, float]:
+def _slabs(acquisition: Projections, grid: Volume, reach_mm: float | None) -> tuple[np.ndarray, float]:
     """Places of the slabs towards the detector in mm from the axis, and the reach in pixels."""
-    widest, pixel_mm = (acquisition.counts.shape[3] - 1) / 2, acquisition.pixel_mm
+    widest, pixel_mm = _half_width(acquisition, grid), acquisition.pixel_mm
     reach = widest if reach_mm is None else min(reach_mm / pixel_mm, widest)
     if not reach >= 0:
         raise ImageError(describe("reach_mm", f"{reach_mm}", "zero or more", "give the body's radius in mm"))
     farthest = widest - np.floor(widest - reach)
     return np.arange(-farthest, farthest + 0.5) * pixel_mm, float(reach)
+
+
+def _half_width(acquisition: Projections, grid: Volume) -> float:
+    """Pixels from the axis to the last voxel along x or y, or to the detector's last column where that is farther."""
+    columns, (lines, across) = acquisition.counts.shape[3], grid.array.shape[1:]
+    x, y = grid.to_index(acquisition.centre_lps_mm)[:2]
+    farthest = max(x, across - 1 - x, y, lines - 1 - y)
+    return max(columns - 1, float(np.ceil(2 * farthest - SAME_GRID_MM))) / 2
 
 
 def _variances(acquisition: Projections, response: DetectorResponse | None, slabs_mm) -> np.ndarray:

@@ -24,12 +24,16 @@ STEP_MM, SMALLEST_STEP_MM = 4.0, 1e-3
 
 @dataclass(frozen=True)
 class StageResult:
-    """A stage's name, similarity (negative metric: higher is better) before and after, and its iterations."""
+    """A stage's name, similarity (negative metric: higher is better) before and after, and its iterations.
+
+    `kept` is False where it gained too little and the transform before it stands.
+    """
 
     stage: str
     before: float
     after: float
     iterations: int
+    kept: bool = True
 
 
 @dataclass(frozen=True)

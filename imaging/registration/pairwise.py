@@ -14,9 +14,9 @@ from dose.errors import ImageError, describe
 from imaging.geometry import Volume
 from imaging.registration.optimise import Pair, StageResult, bspline_stage, linear_stage, similarity
 from imaging.registration.quality import Flag, inverse_flag, inverse_inconsistency_mm, registration_flags
-from imaging.registration.resampling import coarser
-from imaging.registration.settings import EMISSION, STAGES, Settings, metric_for
-from imaging.registration.starts import best_start
+from imaging.registration.resampling import coarser, covered
+from imaging.registration.settings import EMISSION, STAGES, Settings, metric_for, setting
+from imaging.registration.starts import LEAST_COVERED, best_start
 from imaging.registration.transform import SpatialTransform
 from imaging.series import ImageSeries
 
@@ -28,6 +28,7 @@ TISSUE_HU = (-1000.0, 1000.0)
 class Registration:
     """`transform` from fixed to moving space, how each stage went, and what speaks against it.
 
+    A stage that does not gain its margin of similarity is dropped, and its result says so (`kept`).
     `inverse_mm` is the root mean square inconsistency with the registration of the way back (None: not run); divided by
     sqrt 2 it is a guess at the error of one way. `by` says which images were compared.
     """
@@ -128,13 +129,35 @@ def _run(pair: Pair, start: SpatialTransform | None, settings: Settings, by: str
     before = similarity(pair, transform, settings)
     results = []
     for stage in settings.stages:
-        if stage == "bspline":
-            transform, result = bspline_stage(pair, transform, settings)
-        else:
-            transform, result = linear_stage(stage, pair, transform, settings)
-        results.append(result)
-    flags = registration_flags(pair, transform, tuple(results), before, settings.metric)
+        done, result = _stage(stage, pair, transform, settings)
+        kept = result.after - result.before >= _margin(stage, settings.metric)
+        transform = done if kept else transform
+        results.append(replace(result, kept=kept))
+    end = next((r.after for r in reversed(results) if r.kept), before)
+    flags = registration_flags(pair, transform, end, _by_headers(pair, before, settings), settings.metric)
     return Registration(transform, tuple(results), flags, settings.metric, by)
+
+
+def _stage(stage: str, pair: Pair, start: SpatialTransform, settings: Settings):
+    if stage == "bspline":
+        return bspline_stage(pair, start, settings)
+    return linear_stage(stage, pair, start, settings)
+
+
+def _margin(stage: str, metric: str) -> float:
+    """The gain that a stage must show: freedom always finds some, and where nothing bends it costs millimetres."""
+    if stage == "rigid":
+        return 0.0
+    return setting("correlation_margin" if metric == "correlation" else "information_margin")
+
+
+def _by_headers(pair: Pair, start: float, settings: Settings) -> float:
+    """Similarity by the headers' coordinates, or at the start where they bring little to overlap."""
+    headers = SpatialTransform.identity()
+    if covered(pair.moving, headers, pair.fixed).mean() < LEAST_COVERED:
+        return start
+    found = similarity(pair, headers, settings)
+    return found if np.isfinite(found) else start
 
 
 def _nearest_rigid(transform: SpatialTransform) -> SpatialTransform:

@@ -1,8 +1,9 @@
 """What speaks against a registration, as named flags in words. A flag refuses only where the result clearly failed.
 
-Measured: gain of similarity, similarity itself, field of view shared, affine change of volume, folding (Jacobian at or
-under 0), and inverse consistency where the way back was registered too. Limits are in `imaging/data/registration.csv`,
-working assumptions: a similarity says that images look alike, not that anatomy fits, so look at the images as well.
+Measured: similarity against that by the headers' coordinates, similarity itself, field of view shared, affine change of
+volume, folding (Jacobian at or under 0), and inverse consistency where the way back was registered too. Limits are in
+`imaging/data/registration.csv`, working assumptions: a similarity says that images look alike, not that anatomy fits,
+so look at the images as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from imaging.geometry import Volume
 from imaging.registration.field import grid_points_mm
-from imaging.registration.optimise import Pair, StageResult
+from imaging.registration.optimise import Pair
 from imaging.registration.resampling import covered
 from imaging.registration.settings import setting
 from imaging.registration.transform import SpatialTransform
@@ -41,20 +42,22 @@ def judged(name: str, value: float, unit: str, words: str, note: float, refuse: 
 
 
 def registration_flags(
-    pair: Pair, transform: SpatialTransform, stages: tuple[StageResult, ...], start: float, metric: str
+    pair: Pair, transform: SpatialTransform, end: float, headers: float, metric: str
 ) -> tuple[Flag, ...]:
-    """The flags of a transform found on `pair`; `start` is the similarity before any stage."""
+    """The flags of a transform found on `pair`, of similarity `end`; `headers` is that by the headers' coordinates.
+
+    Two scans that are in place already have nothing to gain, and interpolation loses a little: that is no failure.
+    """
     jacobian = transform.jacobian(pair.fixed)
     scale = abs(float(np.linalg.det(transform.affine[:3, :3])) - 1)
-    end = stages[-1].after
     kind, unit = ("correlation", "1") if metric == "correlation" else ("information", "nat")
     alike = (setting(f"{kind}_note"), setting(f"{kind}_refuse"))
     share = float(covered(pair.moving, transform, pair.fixed).mean())
     shared = (setting("covered_note"), setting("covered_refuse"))
-    gain = setting("gain_refuse")
+    loss = -setting(f"{kind}_loss")
     return (
         judged("similarity", end, unit, f"{metric} at the end", *alike, high_is_bad=False),
-        judged("gain", end - start, unit, f"gain of {metric} over the start", gain, gain, high_is_bad=False),
+        judged("gain", end - headers, unit, f"gain of {metric} over the headers", loss, loss, high_is_bad=False),
         judged("field", share, "1", "share of the fixed image that the moving one covers", *shared, high_is_bad=False),
         judged("scale", scale, "1", "change of volume by the affine", setting("scale_note"), setting("scale_refuse")),
         folding_flag(jacobian),

@@ -13,6 +13,7 @@ import numpy as np
 from dose.errors import ImageError, describe
 from imaging.geometry import Volume
 from imaging.registration.pairwise import Registration, register, volume_of
+from imaging.registration.resampling import cropped
 from imaging.registration.settings import STAGES, setting
 from imaging.registration.transform import SpatialTransform
 from imaging.series import ImageSeries
@@ -60,7 +61,7 @@ def _refined(name, mask, fixed, moving, start: SpatialTransform, margin_mm, opti
     box = _box(on_fixed, margin_mm, name)
     centre = on_fixed.to_lps_mm(np.argwhere(on_fixed.array > 0.5).mean(axis=0)[::-1])
     here = _tangent(start, centre)
-    part = _with_volume(fixed, _cropped(volume_of(fixed), box))
+    part = _with_volume(fixed, cropped(volume_of(fixed), box))
     try:
         found = register(part, moving, stages=STAGES[:1], start=here, sampling_share=1.0, **options)
     except ImageError:
@@ -106,12 +107,6 @@ def _box(mask: Volume, margin_mm: float, name: str) -> tuple[slice, ...]:
     low = np.maximum(where.min(axis=0) - reach, 0)
     high = np.minimum(where.max(axis=0) + reach + 1, mask.array.shape)
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-
-
-def _cropped(volume: Volume, box: tuple[slice, ...]) -> Volume:
-    affine = volume.affine.copy()
-    affine[:3, 3] = volume.to_lps_mm([s.start for s in box[::-1]])
-    return Volume(volume.array[box], affine)
 
 
 def _with_volume(image: ImageSeries | Volume, volume: Volume) -> ImageSeries | Volume:

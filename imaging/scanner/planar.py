@@ -54,7 +54,8 @@ def simulate_whole_body(
 ) -> Projections:
     """A whole-body scan: `protocol.matrix` rows cover the body; `protocol.frame_s` is not used.
 
-    A pixel is counted for head length / speed. Dead time is taken from all pulses of the rows under the head.
+    A pixel is counted for head length / speed, which is `frame_s` of what is returned. Dead time is taken from all
+    pulses of the rows under the head.
 
     Raises:
         InputError: a speed or length not above zero, or as `simulate_spect`.
@@ -71,7 +72,8 @@ def simulate_whole_body(
     length_mm = empty.counts.shape[2] * empty.pixel_mm
     room = background_counts(empty, camera.background_cps_per_keV) * length_mm / head_length_mm
     expected = (counts + room) * live
-    return replace(empty, counts=expected if key is None else poisson(key, expected), collimator=camera.collimator)
+    seen = expected if key is None else poisson(key, expected)
+    return replace(empty, counts=seen, collimator=camera.collimator, scan_velocity_mm_per_s=speed_mm_per_s)
 
 
 def _row_course(empty: Projections, dwell_s: float, speed_mm_per_s: float) -> np.ndarray:

@@ -4,7 +4,8 @@
          + projection(effective scatter source of the window; mu(E_w), response(E_w)) G
 
 with G the collimator's core transmission, followed by the septa's tail. Lines that make up a peak window are projected
-on voxels finer than the detector's pixel; the others, and all scatter, which is smooth, on coarser ones.
+on voxels finer than the detector's pixel; the others, and all scatter, which is smooth, on coarser ones. A source or a
+body wider than the detector makes the grid wider: what lies beside the detector is lost, what lies deep is not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from imaging.projections import EnergyWindow, Projections
 from imaging.reconstruct import attenuation_map, spect_system
 from imaging.reconstruct.attenuation import averaged_onto
 from imaging.scanner.camera import CameraSpec, calibration_factor
-from imaging.scanner.grids import binned, spread
+from imaging.scanner.grids import binned, box, farthest_mm, places, spread, widened
 from imaging.scanner.penetration import core_response, through_collimator
 from imaging.scanner.photons import Line, attenuation_per_mm, photon_lines
 from imaging.scanner.scatter import harmonics, multiple_weight, single, twice
@@ -35,6 +36,9 @@ FINE_SHARE = 0.02
 
 COARSE_mm = 20.0
 """Largest voxel of the coarse grid: a fourth of the mean way between scatterings of 208 keV photons."""
+
+LEAST_SHARE = 0.1
+"""Attenuation over water's that is worth a wider grid: the noise of a CT in air stays below."""
 
 DENSITY_keV = 200.0
 """Energy at which attenuation over water's is density over water's: Compton scattering alone matters."""
@@ -64,7 +68,8 @@ def count_rates(
     """Expected rates of an acquisition (its counts are not read) while the activity stays as it is.
 
     Args:
-        ct: in HU; None for a source in air. Both volumes may lie on any grid; activity beyond the field is not seen.
+        ct: in HU; None for a source in air. Both volumes may lie on any grid; activity above and below the field is
+            not seen.
         oversample: parts that a pixel is divided in for the main lines.
 
     Raises:
@@ -109,28 +114,33 @@ class _Stage:
         most = int(COARSE_mm // self.acquisition.pixel_mm)
         return max((n for n in range(1, most + 1) if common % n == 0), default=1)
 
+    def grid(self, acquisition: Projections) -> Volume:
+        """Voxels of a `gridded` acquisition, wider than the detector where what stands before it is."""
+        return widened(acquisition.grid(), self.held_mm[1])
+
     def decays_per_s(self, grid: Volume) -> Volume:
         mean = averaged_onto(self.activity_Bq_per_mL, grid)
         return grid.with_array(mean.array * grid.voxel_mL)
 
     def system(self, acquisition: Projections, energy_keV: float):
-        spec, grid = self.spec, acquisition.grid()
+        spec, grid = self.spec, self.grid(acquisition)
         response = core_response(spec.collimator, energy_keV, spec.intrinsic_fwhm_at(energy_keV))
         mu = None if self.ct is None else attenuation_map(self.ct, grid, energy_keV)
-        return spect_system(acquisition, response=response, attenuation_per_mm=mu, reach_mm=self.reach_mm)
+        reach_mm = self.held_mm[0] + self.acquisition.pixel_mm * self.merged()  # a voxel to spare
+        return spect_system(acquisition, response=response, attenuation_per_mm=mu, grid=grid, reach_mm=reach_mm)
 
     @cached_property
-    def reach_mm(self) -> float:
-        """Farthest voxel from the axis that holds activity or matter, with a voxel to spare."""
-        grid = self.gridded(1, self.merged()).grid()
-        held = self.decays_per_s(grid).array > 0
+    def held_mm(self) -> tuple[float, float]:
+        """How far from the axis there is any activity or matter, and how far enough of it for a wider grid."""
+        volumes = [v for v in (self.activity_Bq_per_mL, self.ct) if v is not None]
+        axis = self.acquisition.centre_lps_mm
+        grid = widened(self.gridded(1, self.merged()).grid(), max(farthest_mm(box(v), v, axis) for v in volumes))
+        active, mu = self.decays_per_s(grid).array > 0, np.zeros(grid.array.shape)
         if self.ct is not None:
-            held |= attenuation_map(self.ct, grid, DENSITY_keV).array > 1e-4
-        y, x = np.nonzero(held.any(axis=0))
-        if not y.size:
-            return grid.spacing_mm[0]
-        place = grid.to_lps_mm(np.stack([x, y, 0 * x], axis=1)) - self.acquisition.centre_lps_mm
-        return float(np.hypot(place[:, 0], place[:, 1]).max() + 1.5 * grid.spacing_mm[0])
+            mu = attenuation_map(self.ct, grid, DENSITY_keV).array
+        enough = LEAST_SHARE * attenuation_per_mm("water", DENSITY_keV)
+        any_, much = (farthest_mm(places(active | (mu > least)), grid, axis) for least in (1e-4, enough))
+        return any_ + grid.spacing_mm[0] / 2, much + grid.spacing_mm[0] / 2
 
 
 def _probabilities(spec: CameraSpec, line: Line, listed) -> np.ndarray:
@@ -153,7 +163,7 @@ def _primary(stage: _Stage, lines, listed, oversample: int) -> np.ndarray:
     base, spec = stage.acquisition, stage.spec
     counts = np.zeros((len(listed), *base.counts.shape[1:]), dtype=np.float32)
     sizes = {True: (oversample, 1), False: (1, stage.merged())}
-    decays = {fine: stage.decays_per_s(stage.gridded(*size).grid()).array for fine, size in sizes.items()}
+    decays = {fine: stage.decays_per_s(stage.grid(stage.gridded(*size))).array for fine, size in sizes.items()}
     for line, fine in zip(lines, _needs_detail(spec, lines, listed), strict=True):
         divided, merged = sizes[fine]
         acquisition = stage.gridded(divided, merged)
@@ -166,7 +176,7 @@ def _primary(stage: _Stage, lines, listed, oversample: int) -> np.ndarray:
 
 def _scatter(stage: _Stage, lines, listed) -> np.ndarray:
     acquisition, merged = stage.gridded(1, stage.merged()), stage.merged()
-    grid = acquisition.grid()
+    grid = stage.grid(acquisition)
     decays = stage.decays_per_s(grid).array
     density = attenuation_map(stage.ct, grid, DENSITY_keV).array / attenuation_per_mm("water", DENSITY_keV)
     factors = jnp.asarray(harmonics(acquisition.angles_deg), jnp.float32)

@@ -19,6 +19,7 @@ from imaging.scanner.camera import CameraSpec
 from imaging.scanner.counting import background_counts, live_fraction, mean_decay, mean_of_curve, poisson
 from imaging.scanner.protocol import Protocol
 from imaging.scanner.rates import count_rates
+from imaging.series import Radiopharmaceutical
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def simulate_spect(
     key=None,
     oversample: int = 2,
     started_at: datetime | None = None,
+    given: Radiopharmaceutical | None = None,
 ) -> Projections:
     """Counts in all windows of the protocol.
 
@@ -49,11 +51,14 @@ def simulate_spect(
         ct: in HU; None for a source in air.
         key: JAX key of the Poisson noise; None for the expected counts.
         oversample: parts that a detector pixel is divided in; cost grows with its cube.
+        started_at, given: when the scan began and what was injected, for the header; neither changes a count.
 
     Raises:
         InputError: what the protocol, the camera's tables or the volumes do not allow.
     """
     empty = replace(protocol.acquisition(), started_at=started_at)
+    if given is not None:
+        empty = replace(empty, radiopharmaceutical=replace(given, nuclide=protocol.nuclide))
     return acquired(activity_Bq_per_mL, ct, camera, empty, key=key, oversample=oversample)
 
 

@@ -81,3 +81,16 @@ def test_the_network_is_shut():
 
     with pytest.raises(RuntimeError, match="without a network"), socket.socket() as s:
         s.connect(("127.0.0.1", 9))
+
+
+def hidden(package: str, repository) -> set[str]:
+    """Public names that a module of the same name in the package would take the place of, once it is imported."""
+    import importlib
+
+    names = set(importlib.import_module(package).__all__)
+    return names & {path.stem for path in (repository / package).iterdir() if path.suffix in (".py", "")}
+
+
+@pytest.mark.parametrize("package", ["imaging", "twin", "dose"])
+def test_no_module_hides_a_public_name(package, repository):
+    assert hidden(package, repository) == set()

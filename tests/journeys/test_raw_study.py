@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import jax
@@ -47,10 +46,9 @@ def raw(tmp_path_factory):
     activity = 2e3 * water + sum(GIVEN_MBq[n] * 1e6 / (m.sum() * ct.voxel_mL) * m for n, m in masks.items())
     protocol = Protocol("177Lu", 20.0, views=24, matrix=(32, 32), pixel_mm=9.6, radius_mm=180.0)
     spec = camera("SY-ME", dead_time_us=0.0)
-    seen = simulate_spect(
-        Volume(activity, affine), ct, spec, protocol, key=jax.random.key(1), oversample=1, started_at=SCANNED
-    )
-    seen = replace(seen, radiopharmaceutical=Radiopharmaceutical("177Lu", 159.5, 7400.0, START))
+    given = Radiopharmaceutical("177Lu", 159.5, 7400.0, START)
+    told = {"started_at": SCANNED, "given": given}
+    seen = simulate_spect(Volume(activity, affine), ct, spec, protocol, key=jax.random.key(1), oversample=1, **told)
     study = StudyLabels(3, 80.0, 1.75, "male", START)
     tags = {"Modality": "CT", "SeriesDate": "20260311", "SeriesTime": "090000"}
     sources = write_slices(folder / "ct", ct, study, "CT", tags, is_ct=True)

@@ -74,8 +74,8 @@ def written(folder: Path, *sources: str) -> Path:
     return path
 
 
-def test_there_are_six():
-    assert [path.name[:2] for path in PATHS] == ["01", "02", "03", "04", "05", "06"]
+def test_there_are_seven():
+    assert [path.name[:2] for path in PATHS] == ["01", "02", "03", "04", "05", "06", "07"]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=name)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from dose.errors import ImageError
+from imaging.activity_images import activity_image, administered_activity, check_calibrated_series, total_MBq
 from imaging.contours import contour_mask, contour_volume_mL
 from imaging.decay import factor_to_scan_start, hours_after
 from imaging.dicom_read import read_folder
 from imaging.nifti import read_nifti
-from imaging.activity_images import activity_image, administered_activity, check_calibrated_series, total_MBq
 from imaging.quantify import region_activities
 from imaging.suv import suv_image
 

@@ -46,7 +46,7 @@ def _tissue(k3: float = K3, k4: float = 0.0, vb: float = VB):
 def _frames(curves):
     from imaging.parametric import DynamicFrames
 
-    return DynamicFrames(np.asarray(curves).reshape(len(START), -1), START, DURATION, True)
+    return DynamicFrames(np.asarray(curves).reshape(len(START), -1), START, DURATION, True, "18F")
 
 
 def _noisy():

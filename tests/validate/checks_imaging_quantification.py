@@ -11,16 +11,16 @@ from imaging.dead_time import observed_rate, true_rate
 from imaging.dead_time_fit import decaying_source_dead_time, two_source_dead_time
 from imaging.geometry import Volume
 from imaging.hybrid_planar import hybrid_activity
-from imaging.lung_shunt import fitted_lung_shunt, planar_lung_shunt
 from imaging.noise_model import noise_of_background, noise_of_width
-from imaging.partial_volume import partial_volume
 from imaging.planar import conjugate_view, self_attenuation
 from imaging.planar_fit import fit_templates
 from imaging.point_spread import GaussianSpread, KernelSpread, VaryingSpread
 from imaging.recovery import sphere_recovery
 from imaging.recovery_fit import fit_recovery, recovered_activity, recovery
-from imaging.region_statistics import region_statistics, sphere_weights
+from imaging.region_means import region_statistics, sphere_weights
 from imaging.sensitivity import phantom_sensitivity
+from imaging.shunt import fitted_lung_shunt, planar_lung_shunt
+from imaging.volume_correction import partial_volume
 from tests.validate import check, close
 
 NOTES = "CLINICAL.md section 6, extra one-liners"

@@ -104,6 +104,19 @@ def rigid():
 
 
 @check(
+    "imaging/registration rigid truth, all stages: TRE on a real CT",
+    unit="mm: mean of rigid, mean and largest of all stages",
+    tolerance="mean and largest of all stages <= 1.5 x those of rigid",
+    source=CT + ": stages with more freedom must not spoil what is rigid",
+)
+def rigid_all_stages():
+    before = _errors_mm(_found(False, ("rigid",)), False)
+    after = _errors_mm(_found(False, ("rigid", "affine", "bspline")), False)
+    found = [round(float(v), 3) for v in (before.mean(), after.mean(), after.max())]
+    return found, after.mean() <= 1.5 * before.mean() and after.max() <= 1.5 * before.max()
+
+
+@check(
     "imaging/registration B-spline TRE on a real CT",
     unit="mm: mean of rigid, of all stages, 95th percentile",
     tolerance="all stages <= half of rigid and <= 1.5 (half a voxel)",

@@ -20,7 +20,13 @@ from imaging.camera_calibration import (
     sensitivity_of_factor,
 )
 from imaging.geometry import Volume
-from imaging.sensitivity import internal_calibration, phantom_sensitivity, planar_sensitivity, surviving_share
+from imaging.sensitivity import (
+    internal_calibration,
+    phantom_sensitivity,
+    planar_sensitivity,
+    reconstructed_sensitivity,
+    surviving_share,
+)
 from imaging.site_files import read_calibration, write_calibration
 
 WINDOW = (187.2, 228.8)
@@ -75,6 +81,16 @@ def test_the_sd_of_a_phantom_is_the_spread_of_repeated_ones():
     assert phantom_sensitivity(**truth, **words).sensitivity_cps_per_MBq == pytest.approx(np.mean(found), rel=0.005)
 
 
+def test_a_reconstructed_phantom_is_divided_by_its_activity_at_the_start_of_the_scan():
+    left = 800 * math.exp(-6 * radionuclide("177Lu").decay_constant_per_h)
+    words = {"activity_sd_MBq": 16.0, "nuclide": "177Lu", "window_keV": WINDOW, "hours_since_assay": 6.0}
+    found = reconstructed_sensitivity(total_cps=9.4 * left, total_sd_cps=0.094 * left, activity_MBq=800.0, **words)
+    assert found.sensitivity_cps_per_MBq == pytest.approx(9.4, rel=1e-12)
+    assert found.relative_sd == pytest.approx(math.hypot(0.01, 0.02), rel=1e-9)
+    with pytest.raises(InputError, match="total_cps"):
+        reconstructed_sensitivity(total_cps=0.0, total_sd_cps=0.0, activity_MBq=800.0, **words)
+
+
 def test_the_patient_is_his_own_source():
     decay = math.exp(-4 * radionuclide("177Lu").decay_constant_per_h)
     share = surviving_share(radionuclide("177Lu").half_life_h, 1200)
@@ -108,6 +124,13 @@ def test_other_settings_are_refused_or_warned_of(caplog):
     assert "filter" in caplog.text
     with pytest.raises(ImageError, match="nuclide"):
         check_applies(CYLINDER, nuclide="131I", is_difference_refused=False)
+
+
+@pytest.mark.parametrize(("apart_keV", "expected"), [(0.4, []), (0.6, ["window_keV"])])
+def test_windows_are_compared_to_half_a_keV(apart_keV, expected):
+    other = (WINDOW[0], WINDOW[1] + apart_keV)
+    found = check_applies(CYLINDER, nuclide="177Lu", window_keV=other, settings=None, is_difference_refused=False)
+    assert found == expected
 
 
 def test_a_fingerprint_knows_settings_and_not_their_order():

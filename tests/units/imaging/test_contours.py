@@ -65,3 +65,52 @@ def test_a_contour_across_slices_is_refused():
     tilted[:, 2] += tilted[:, 0]
     with pytest.raises(ImageError, match="crosses slices"):
         contour_mask(Contour("tumour_1", (tilted,)), GRID)
+
+
+def shell(z_ring: float = 0.0, z_hole: float = 0.0, step: float = 2.0, first: float = 6.0) -> Contour:
+    """Five planes of a ring of 20 mm with a hole of 10 mm, which may be written at slightly different heights."""
+    heights = first + step * np.arange(5)
+    return Contour("t", tuple(d for z in heights for d in (disc(20, z + z_ring), disc(10, z + z_hole))))
+
+
+SHELL_mL = math.pi * (20**2 - 10**2) * 10 / 1000
+
+
+@pytest.mark.parametrize("boundary", ["centre", "partial"])
+@pytest.mark.parametrize("origin", [0.0, -0.01, 0.01, 0.99, 1.01])
+def test_a_hole_stays_a_hole_however_heights_are_rounded(boundary, origin):
+    """Ring and hole lie up to 0.06 mm apart, on both sides of every hundredth of a slice."""
+    grid = Volume(GRID.array, np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 2, origin], [0, 0, 0, 1]]))
+    for apart in (0.0, 0.004, 0.006, 0.03):
+        contour = shell(apart, -apart)
+        mask = contour_mask(contour, grid, boundary=boundary)
+        assert mask.array.sum() * grid.voxel_mL == pytest.approx(SHELL_mL, rel=0.01)
+        assert contour_volume_mL(contour) == pytest.approx(SHELL_mL, rel=2e-3)
+    full = shell().polygons[::2]  # negative control: without its hole it is a third larger
+    assert contour_mask(Contour("t", full), grid, boundary=boundary).array.sum() * grid.voxel_mL > 1.3 * SHELL_mL
+
+
+def test_planes_a_tenth_of_a_thick_slice_apart_stay_planes():
+    """A contour drawn on slices of 0.3 mm over an image of 5 mm: rings of neighbouring planes are no holes."""
+    grid = Volume(np.zeros((6, 60, 60)), np.diag([1.0, 1.0, 5.0, 1.0]))
+    contour = Contour("t", tuple(disc(20, z) for z in np.arange(5.15, 15, 0.3)))
+    whole = math.pi * 20**2 * 9.9 / 1000
+    assert contour_volume_mL(contour) == pytest.approx(whole, rel=2e-3)
+    partial = contour_mask(contour, grid, boundary="partial")
+    assert partial.array.sum() * grid.voxel_mL == pytest.approx(whole, rel=2e-3)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("step", [2.0, 4.0])
+def test_centre_masks_have_the_thickness_of_the_contour_wherever_its_planes_lie(offset, step):
+    contour = Contour("t", tuple(disc(10.2, z) for z in 5.0 + offset + step * np.arange(3)))
+    mask = contour_mask(contour, GRID)
+    assert len(np.flatnonzero(mask.array.any(axis=(1, 2)))) == 3 * step / 2
+    assert mask.array.sum() * GRID.voxel_mL == pytest.approx(contour_volume_mL(contour), rel=0.03)
+
+
+def test_planes_between_two_slices_leave_no_slice_out():
+    """Rounding of the heights decides which of two planes is nearest to a slice half way; either has to fill it."""
+    heights = np.array([5.0, 8.99999999, 13.0])
+    mask = contour_mask(Contour("t", tuple(disc(10.2, z) for z in heights)), GRID)
+    assert np.diff(np.flatnonzero(mask.array.any(axis=(1, 2)))).max() == 1

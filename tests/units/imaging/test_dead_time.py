@@ -12,6 +12,7 @@ from imaging.dead_time import (
     MODELS,
     corrected_projections,
     highest_rate,
+    live_fraction,
     observed_rate,
     true_rate,
     true_rate_sd,
@@ -33,6 +34,14 @@ def acquisition(counts: np.ndarray, frame_s: float = 10.0) -> Projections:
 def test_the_inverse_undoes_the_forward_model(model):
     n = np.array([0.0, 1.0, 1e4, 1e5, 3e5, 4.9e5])  # below 1/tau
     np.testing.assert_allclose(true_rate(observed_rate(n, TAU_S, model), TAU_S, model), n, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_live_fraction_is_counted_over_true(model):
+    n = np.array([0.0, 1e3, 1e5, 4e5])
+    live = live_fraction(observed_rate(n, TAU_S, model), TAU_S, model)
+    wanted = np.exp(-n * TAU_S) if model == "paralysable" else 1 / (1 + n * TAU_S)
+    np.testing.assert_allclose(live, wanted, rtol=1e-9)
 
 
 def test_without_dead_time_nothing_changes():

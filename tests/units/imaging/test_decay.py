@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from dose.errors import ImageError
+from dose.errors import ImageError, InputError
 from dose.nuclides import radionuclide
 from imaging.decay import factor_to_scan_start, half_life_warning, hours_after
 from imaging.geometry import Volume
@@ -62,6 +62,11 @@ def test_a_given_start_wins_for_the_time_and_leaves_the_headers_own_correction()
     pump_start = INJECTED + timedelta(minutes=30)
     assert hours_after(scan(), pump_start) == pytest.approx(23.5)
     assert factor_to_scan_start(scan(half_life_h=12.0)) == pytest.approx(0.25, rel=1e-12)
+
+
+def test_a_start_with_a_time_zone_is_refused_as_scans_have_none():
+    with pytest.raises(InputError, match="administration_start.*time zone"):
+        hours_after(scan(), INJECTED.replace(tzinfo=UTC))
 
 
 def test_a_half_life_off_the_table_is_told():

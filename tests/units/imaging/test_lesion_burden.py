@@ -7,8 +7,8 @@ import pytest
 
 from dose.errors import ImageError, InputError
 from imaging.geometry import Volume
-from imaging.lesion_burden import lesion_burden, lesion_masks, liver_threshold, relative_mask, threshold_mask
 from imaging.noise_model import noise_of_width
+from imaging.tumour_burden import lesion_burden, lesion_masks, liver_threshold, relative_mask, threshold_mask
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 SHAPE = (30, 30, 40)

@@ -19,6 +19,7 @@ from imaging.geometry import Volume
 from imaging.nifti import read_nifti, write_nifti
 from imaging.nifti_series import read_nifti_series
 from imaging.nifti_write import write_nifti_series
+from imaging.quantify import static
 from imaging.series import ImageSeries, Radiopharmaceutical
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 3, 0, -20], [0, 0, 4, 100], [0, 0, 0, 1]])
@@ -90,7 +91,8 @@ def test_each_time_frame_is_a_series_with_its_own_start(tmp_path, rng):
     assert [s.reference_at.time().isoformat() for s in series] == ["10:00:00", "10:01:00", "10:03:00"]
     assert [float(s.slice_mid_s[0]) for s in series] == [30, 60, 120]
     assert [s.frame for s in series] == [0, 1, 2]
-    assert len({s.series_uid_hash for s in series}) == 3
+    assert len({s.series_uid_hash for s in series}) == 1, "one dynamic series"
+    assert static(series) == (), "which gives no observations of single frames"
     for found, written in zip(series, array, strict=True):
         assert found.volume.array == pytest.approx(written * 1000)
         assert hours_after(found) == pytest.approx(

@@ -8,9 +8,9 @@ import pytest
 from dose.errors import ImageError, InputError
 from imaging.geometry import Volume
 from imaging.noise_model import noise_of_width
-from imaging.partial_volume import METHODS, partial_volume, weighted_means
 from imaging.point_spread import GaussianSpread, KernelSpread, VaryingSpread
 from imaging.recovery import corrected_means, mixing_matrix
+from imaging.volume_correction import METHODS, partial_volume, weighted_means
 
 SPACING = np.array([4.0, 4.0, 4.0])
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -74,7 +74,7 @@ def test_yang_gives_an_image_that_is_the_object():
 
 
 def test_yang_also_starts_from_means_that_are_wrong():
-    from imaging.partial_volume import _with_rest, iterative_yang
+    from imaging.volume_correction import _with_rest, iterative_yang
 
     image = image_of(SPREADS["gaussian"])
     weights = _with_rest(image, regions())[1]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dose.errors import CalibrationError, ImageError, InputError
-from imaging.lung_shunt import fitted_lung_shunt, lung_shunt, planar_lung_shunt
 from imaging.planar_fit import fit_templates
+from imaging.shunt import fitted_lung_shunt, lung_shunt, planar_lung_shunt
 
 TRUTH = np.array([30.0, 300.0, 120.0])
 

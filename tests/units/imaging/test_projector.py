@@ -217,6 +217,31 @@ def test_a_smaller_reach_changes_nothing_within_it(rng):
     np.testing.assert_allclose(near.forward(image), seen, rtol=0, atol=5e-3 * seen.max())
 
 
+def test_a_grid_wider_than_the_detector_keeps_what_lies_deep(rng):
+    """A narrow detector sees the middle of what a wide one sees; on its own grid it would lose what lies deep."""
+    wide, narrow = (acquisition([0, 33.0], edge=n, rows=6, radius_mm=150.0) for n in (31, 15))
+    x, y, _ = offsets_mm(wide)
+    image = np.where((np.hypot(x, y) < 85) & (abs(y) > 45), rng.random(x.shape), 0).astype(np.float32)
+    mu = wide.grid().with_array(MU_PER_mm * (np.hypot(x, y) < 85))
+    whole = np.asarray(spect_system(wide, response=ME, attenuation_per_mm=mu).forward(image), float)
+    system = spect_system(narrow, response=ME, attenuation_per_mm=mu, grid=wide.grid())
+    seen = np.asarray(system.forward(image), float)
+    # activity beside the detector's rim of two widths no longer blurs into its edge
+    np.testing.assert_allclose(seen[..., 3:-3], whole[..., 11:-11], rtol=0, atol=5e-3 * whole.max())
+    cut = np.asarray(spect_system(narrow, response=ME).forward(image[:, 8:-8, 8:-8]))
+    assert cut[0].sum() < 0.2 * seen[0].sum()  # the negative control, even without attenuation
+    counts = rng.random(seen.shape).astype(np.float32)
+    returned_ = np.asarray(system.back(counts), float)
+    assert np.vdot(seen, counts) == pytest.approx(np.vdot(image, returned_), rel=1e-6)
+
+
+def test_views_that_the_acquisition_lacks_are_refused():
+    system = spect_system(acquisition([0.0, 10.0]), response=None)
+    for views in ([2], [-1], np.array([0, 99])):
+        with pytest.raises(ImageError, match="views: found"):
+            system.forward(np.zeros(system.image_shape), views)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

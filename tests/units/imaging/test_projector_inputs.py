@@ -7,14 +7,17 @@ import pytest
 
 from dose.errors import ImageError, InputError
 from imaging.geometry import Volume
+from imaging.projections import EnergyWindow, Projections
 from imaging.reconstruct import (
     Collimator,
     DetectorResponse,
     attenuation_map,
     collimator_response,
     collimators,
+    covered_share,
     grid_gaussian,
     linear_attenuation_per_mm,
+    uncovered_with_counts,
 )
 from imaging.reconstruct.attenuation import attenuation_per_mm, averaged_onto
 from imaging.reconstruct.response import lead_per_mm
@@ -30,14 +33,14 @@ def test_medium_energy_collimator_at_208_keV_is_that_of_the_notes():
 
 
 def test_width_grows_with_distance_and_holds_behind_the_face():
-    made = collimator_response("GI-LEHR", 140.5)
+    made = collimator_response("GI-LEHR", 140.5, 3.8)
     widths = made.sigma_mm([-5.0, 0.0, 100.0, 200.0])
     assert widths[0] == widths[1] < widths[2] < widths[3]
 
 
 def test_every_collimator_sees_less_sharply_at_higher_energy():
     for name in collimators():
-        assert collimator_response(name, 208.0).slope > collimator_response(name, 113.0).slope
+        assert collimator_response(name, 208.0, 3.1).slope > collimator_response(name, 113.0, 4.2).slope
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,7 @@ def test_collimators_that_cannot_be_are_refused(name, energy_keV, says, monkeypa
     known = {**collimators(), "SHORT": Collimator("SHORT", 2.0, 0.2, 15.0)}
     monkeypatch.setattr("imaging.reconstruct.response.collimators", lambda: known)
     with pytest.raises(InputError, match=says):
-        collimator_response(name, energy_keV)
+        collimator_response(name, energy_keV, 3.8)
 
 
 @pytest.mark.parametrize("values", [(-0.1, 1.0, 0.0), (0.1, float("nan"), 0.0)])
@@ -131,6 +134,34 @@ def test_an_oblique_ct_keeps_its_integral_nearly(rng):
     fine = attenuation_per_mm(ct.array, 208.4).sum() * ct.voxel_mL
     # linear interpolation between noisy voxels, not a mean
     assert made.array.sum(dtype=float) * coarse().voxel_mL == pytest.approx(fine, rel=5e-3)
+
+
+def rows_with_counts() -> Projections:
+    """Twenty rows level with the slices of `coarse()`, ten counts in each of the upper ten and one in the others."""
+    grid = coarse(shift=(0.0, 0.0, 0.0))
+    counts = np.where(np.arange(20) < 10, 1.0, 10.0)[None, None, :, None] * np.ones((1, 4, 1, 20))
+    window = (EnergyWindow(187, 229, "peak"),)
+    acquired = Projections(counts, window, np.arange(4) * 90.0, np.full(4, 200.0), np.ones(4), 6.8, np.zeros(3))
+    assert acquired.grid().is_on_grid_of(grid)
+    return acquired
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 8.0])
+def test_slices_that_the_ct_does_not_reach_are_told(turn_deg):
+    """A CT of the lower half, narrower than the grid, straight and turned about z."""
+    acquired, angle = rows_with_counts(), np.deg2rad(turn_deg)
+    affine = np.diag([4.0, 4.0, 3.4, 1.0])
+    affine[:3, 3] = -46.0, -46.0, -68.0 + 1.7
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    half = Volume(np.full((21, 24, 24), -1000.0), turn @ affine)  # ten slices and a half of the grid
+    share = covered_share(half, acquired.grid())
+    np.testing.assert_allclose(share[:10], 1, atol=1e-6)
+    # interpolation ends at the middle of the last slice
+    assert share[10] == pytest.approx(0.5, abs=1e-6 if turn_deg == 0 else 0.51)
+    np.testing.assert_array_equal(share[11:], 0)
+    wanted = 10 * (9 + 1 - share[10]) / 110
+    assert uncovered_with_counts(acquired, half) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_what_is_no_ct_is_refused(rng):

@@ -13,8 +13,8 @@ from imaging.contours import contour_mask, contour_volume_mL, contour_volumes
 from imaging.dicom_read import read_folder
 from imaging.geometry import Volume
 from imaging.raster import centres_inside, coverage
-from imaging.series import Contour
-from tests.units.imaging.dicom_objects import blank, save
+from imaging.series import Contour, uid_hash
+from tests.units.imaging.dicom_objects import blank, put, save
 
 SHAPE = (40, 50)
 
@@ -111,6 +111,41 @@ def test_planes_between_slices_are_shared_between_them():
 def test_another_boundary_is_refused():
     with pytest.raises(InputError, match="boundary"):
         contour_mask(sphere(5.0, 1.0), GRID, boundary="some")
+
+
+def structures(rois, frames=("1.2.9",)):
+    """An RTSTRUCT of one disc for each (name, frame of reference or None)."""
+    d = blank("RTSTRUCT")
+    d.StructureSetROISequence, d.ROIContourSequence, d.ReferencedFrameOfReferenceSequence = [], [], []
+    for uid in frames:
+        d.ReferencedFrameOfReferenceSequence.append(put(Dataset(), FrameOfReferenceUID=uid))
+    for number, (name, frame) in enumerate(rois, start=1):
+        roi, item, contour = Dataset(), Dataset(), Dataset()
+        put(roi, ROINumber=number, ROIName=name, ReferencedFrameOfReferenceUID=frame)
+        contour.ContourGeometricType = "CLOSED_PLANAR"
+        contour.ContourData = np.round(np.column_stack([ring(8, points=40), np.full(40, 4.0)]), 3).ravel().tolist()
+        item.ReferencedROINumber, item.ContourSequence = number, [contour]
+        d.StructureSetROISequence.append(roi)
+        d.ROIContourSequence.append(item)
+    return d
+
+
+def test_structures_of_two_frames_of_reference_stay_apart(tmp_path):
+    save(
+        structures([("liver", "1.2.9"), ("spleen", "1.2.77"), ("tumour_1", None)], ("1.2.9", "1.2.77")),
+        tmp_path / "a.dcm",
+    )
+    sets = read_folder(tmp_path).contour_sets
+    assert {s.frame_hash: [c.label for c in s.contours] for s in sets} == {
+        uid_hash("1.2.9"): ["liver", "tumour_1"],
+        uid_hash("1.2.77"): ["spleen"],
+    }
+
+
+def test_structures_without_a_frame_of_their_own_have_that_of_the_set(tmp_path):
+    save(structures([("liver", None)]), tmp_path / "a.dcm")
+    (one,) = read_folder(tmp_path).contour_sets
+    assert one.frame_hash == uid_hash("1.2.9")
 
 
 def test_rtstruct_rings_of_both_closed_kinds_are_read(tmp_path):

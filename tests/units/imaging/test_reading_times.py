@@ -12,7 +12,7 @@ from dose.nuclides import radionuclide
 from imaging.activity_images import activity_image
 from imaging.decay import factor_to_scan_start, hours_after
 from imaging.dicom_read import read_folder
-from imaging.times import GE_SCAN_TIME, full_moment, reference_time
+from imaging.times import full_moment, reference_time
 from tests.units.imaging.dicom_objects import (
     BEGAN,
     FDG,
@@ -52,7 +52,7 @@ def test_a_series_time_after_the_acquisition_gives_way_to_the_earliest_acquisiti
 def test_a_series_time_after_the_acquisition_gives_way_to_ges_private_scan_time():
     made = later(slices(STORED, **FDG), 90)
     for d in made:
-        block = d.private_block(GE_SCAN_TIME[0], "GEMS_PETD_01", create=True)
+        block = d.private_block(0x0009, "GEMS_PETD_01", create=True)
         block.add_new(0x0D, "DT", (BEGAN - timedelta(minutes=2)).strftime("%Y%m%d%H%M%S.00"))
     when, rule = reference_time(made)
     assert when == BEGAN - timedelta(minutes=2)

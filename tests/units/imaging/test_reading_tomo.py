@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from dose.errors import ImageError
+from dose.errors import ImageError, InputError
 from imaging.axis import axis_lps_mm
 from imaging.dicom_read import read_folder
 from imaging.planar_read import planar_radius_mm
@@ -58,8 +61,9 @@ def test_several_objects_are_several_beds(tmp_path):
         made = tomo(COUNTS, windows=WINDOWS, step=36.0)
         made.DetectorInformationSequence[0].ImagePositionPatient = [12.0, 0.0, 300.0 + 300 * k]
         save(made, tmp_path / f"{k}.dcm")
-    heights = [p.centre_lps_mm[2] for p in read_folder(tmp_path).projections]
-    assert np.diff(heights) == pytest.approx([300])
+    found = read_folder(tmp_path).projections
+    assert np.diff([p.centre_lps_mm[2] for p in found]) == pytest.approx([300])
+    assert len({p.series_uid_hash for p in found}) == 2
 
 
 @pytest.mark.parametrize("missing", ["AngularStep", "RotationDirection", "ActualFrameDuration"])
@@ -155,18 +159,104 @@ def planar(counts, kind="WHOLE BODY", angles=(180, 0), **fields):
     return put(made, RotationInformationSequence=None, RotationVector=None, AngularViewVector=None)
 
 
-@pytest.mark.parametrize("kind", ["WHOLE BODY", "STATIC"])
-def test_planar_views_are_projections_from_the_front_and_the_back(tmp_path, kind, rng):
+SWEEP = {"ActualFrameDuration": 1_200_000, "ScanVelocity": "1.667", "ScanLength": 2000, "WholeBodyTechnique": "1PS"}
+"""A whole body of 2 m in 20 min under a head 400 mm long: each row of pixels is counted for 400 / 1.667 = 240 s."""
+
+
+def swept(counts, field_mm=(540, 400), **fields):
+    """A whole-body object as a camera with a moving table writes it."""
+    made = put(planar(counts), **SWEEP | fields)
+    for detector in made.DetectorInformationSequence:
+        put(detector, FieldOfViewShape="RECTANGLE", FieldOfViewDimensions=field_mm and list(field_mm))
+    return made
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("WHOLE BODY", 240), ("STATIC", 600)])
+def test_planar_views_are_projections_from_the_front_and_the_back(tmp_path, kind, seconds, rng):
     counts = rng.poisson(5, (2, 16, 8)).astype("<u2")
-    save(planar(counts, kind), tmp_path / "wb.dcm")
+    save(planar(counts, kind) if kind == "STATIC" else swept(counts), tmp_path / "wb.dcm")
     study = read_folder(tmp_path)
     (p,) = study.projections
     assert p.angles_deg == pytest.approx([180, 0])
     assert np.array_equal(p.counts[0], counts[:, ::-1])
-    assert p.frame_s == pytest.approx(600)
+    assert p.frame_s == pytest.approx(seconds, rel=1e-3)
     assert p.radii_mm == pytest.approx(planar_radius_mm())
     assert any("RadialPosition" in w for w in study.warnings)
     assert study.report.series[0].modality == "planar projections"
+
+
+def test_a_row_of_a_whole_body_is_counted_for_the_time_under_the_head(tmp_path, rng):
+    counts = rng.poisson(5, (2, 16, 8))
+    save(swept(counts), tmp_path / "a" / "wb.dcm")
+    study = read_folder(tmp_path / "a")
+    (p,) = study.projections
+    assert p.frame_s == pytest.approx(400 / 1.667)  # 1200 s, the elapsed time, would make activities 5 times too low
+    assert p.scan_velocity_mm_per_s == pytest.approx(1.667)
+    assert any("400 mm" in w for w in study.warnings)
+    save(swept(counts, field_mm=None), tmp_path / "b" / "wb.dcm")
+    (q,) = read_folder(tmp_path / "b", head_length_mm=380.0).projections
+    assert q.frame_s == pytest.approx(380 / 1.667)
+    with pytest.raises(InputError, match="head_length_mm"):
+        read_folder(tmp_path / "b", head_length_mm=0.0)
+
+
+UNKNOWN = {
+    "head_length_mm": {"field_mm": None},
+    "ScanVelocity": {"ScanVelocity": None},
+    "standing heads": {"WholeBodyTechnique": "MSP"},
+    "contradict": {"ScanVelocity": "16.67"},
+}
+
+
+@pytest.mark.parametrize("word", UNKNOWN)
+def test_a_whole_body_without_a_known_counting_time_is_left_out_and_this_is_said(tmp_path, word, rng):
+    save(swept(rng.poisson(5, (2, 16, 8)), **UNKNOWN[word]), tmp_path / "wb.dcm")
+    study = read_folder(tmp_path)
+    assert study.projections == ()
+    assert any(word in w and "left out" in w for w in study.warnings)
+
+
+def beds(traverse=(0.0, 0.0), **second):
+    """Two rotations of two heads in one object: 5 views to and, by default, 5 clockwise back from where it stopped."""
+    made = tomo(np.concatenate([COUNTS[:1]] * 2, axis=2), step=36.0)
+    made.RotationVector = ([1] * 5 + [2] * 5) * 2
+    made.AngularViewVector = [1, 2, 3, 4, 5] * 4
+    items = [deepcopy(made.RotationInformationSequence[0]) for _ in traverse]
+    for item, place in zip(items, traverse, strict=True):
+        put(item, TableTraverse=place, NumberOfFramesInRotation=5)
+    put(items[1], **{"StartAngle": 144.0, "RotationDirection": "CW", "ActualFrameDuration": 40_000} | second)
+    return put(made, RotationInformationSequence=items)
+
+
+def test_each_rotation_has_its_own_start_angle_time_and_name(tmp_path):
+    save(beds(), tmp_path / "tomo.dcm")
+    study = read_folder(tmp_path)
+    one, two = study.projections
+    assert one.angles_deg == pytest.approx([0, 36, 72, 108, 144, 180, 216, 252, 288, 324])
+    assert two.angles_deg == pytest.approx([144, 108, 72, 36, 0, 324, 288, 252, 216, 180])
+    assert (one.started_at, two.started_at) == (BEGAN, BEGAN + timedelta(seconds=5 * 20))
+    assert two.frame_s == pytest.approx(40)
+    assert two.series_uid_hash == f"{one.series_uid_hash}-2"
+    assert any("rotation 2" in w and "start" in w for w in study.warnings)
+
+
+def test_another_table_position_has_no_direction_and_is_left_out(tmp_path):
+    save(beds((0.0, 380.0)), tmp_path / "tomo.dcm")
+    study = read_folder(tmp_path)
+    (one,) = study.projections
+    assert one.angles_deg[0] == 0
+    assert any("rotation 2" in w and "TableTraverse" in w and "left out" in w for w in study.warnings)
+
+
+def test_a_later_rotation_that_tells_no_start_is_refused(tmp_path):
+    save(beds(StartAngle=None), tmp_path / "a" / "tomo.dcm")
+    with pytest.raises(ImageError, match="StartAngle"):
+        read_folder(tmp_path / "a")
+    made = beds()
+    made.RotationInformationSequence = made.RotationInformationSequence[:1]
+    save(made, tmp_path / "b" / "tomo.dcm")
+    with pytest.raises(ImageError, match="RotationInformationSequence"):
+        read_folder(tmp_path / "b")
 
 
 def test_two_windows_of_unknown_nuclide_have_no_peak_and_say_so(tmp_path):
@@ -200,7 +290,7 @@ def test_pytomography_angles_differ_where_ours_are_wrong(tmp_path):
 
 @pytest.mark.parametrize("code", ["399321004", ""])
 def test_the_view_code_goes_before_the_start_angle(tmp_path, code, rng):
-    made = planar(rng.poisson(5, (2, 4, 4)), angles=(90, 0))
+    made = planar(rng.poisson(5, (2, 4, 4)), "STATIC", angles=(90, 0))
     view = Dataset()
     view.CodeValue, view.CodingSchemeDesignator, view.CodeMeaning = code, "SCT", "" if code else "Anterior projection"
     made.DetectorInformationSequence[0].ViewCodeSequence = [view]

@@ -191,6 +191,28 @@ def test_no_counts_are_refused(noisy, system):
         osem(noisy.with_counts(0 * noisy.counts), system, iterations=1, subsets=1)
 
 
+@pytest.mark.parametrize("empty", [[3], [7, 8, 9, 10, 11]])
+def test_views_that_were_never_counted_are_refused(noisy, system, empty):
+    """One alone in its subset ended in an image of zeros; a scan that stopped early lost activity unnoticed."""
+    stopped = noisy.counts.copy()
+    stopped[:, empty] = 0
+    with pytest.raises(ImageError, match=f"{len(empty)} of 12 views without a count"):
+        osem(noisy.with_counts(stopped), system, iterations=2, subsets=12)
+
+
+def test_few_counts_may_leave_a_view_empty(noisy, system):
+    few = np.zeros_like(noisy.counts)
+    few[:, ::2, 0, 2:4] = 3
+    assert osem(noisy.with_counts(few), system, iterations=2, subsets=1).volume.array.sum() > 0
+
+
+def test_an_image_of_zeros_is_refused_where_there_are_counts(noisy, system):
+    few = np.zeros_like(noisy.counts)
+    few[:, 1, 0, 2] = 5
+    with pytest.raises(ImageError, match="zero throughout"):
+        osem(noisy.with_counts(few), system, iterations=1, subsets=12)
+
+
 @pytest.mark.parametrize("change", [{"iterations": 0}, {"beta": -1.0}, {"gamma": np.nan}, {"algorithm": "fbp"}])
 def test_bad_settings_are_refused(change):
     with pytest.raises(InputError):

@@ -18,6 +18,7 @@ from imaging.reconstruct.decaying import decay_factors, decaying
 from imaging.reconstruct.iterations import Settings
 from imaging.reconstruct.reconstruction import Measured, reconstruct, reconstruct_regions
 from imaging.reconstruct.response import DetectorResponse
+from imaging.reconstruct.scatter import tew
 from imaging.reconstruct.system import spect_system
 
 EDGE, ROWS, VIEWS, PIXEL_MM = 24, 16, 24, 8.0
@@ -115,6 +116,36 @@ def test_a_decaying_system_is_still_its_own_transpose(empty, rng):
     assert summed(system.forward(image), counts) == pytest.approx(summed(image, system.back(counts)), rel=1e-5)
 
 
+def test_dead_time_is_undone_by_the_live_fraction_of_each_view(acquired, activity_MBq):
+    live = np.linspace(0.7, 0.85, VIEWS)
+    counted = acquired.with_counts(acquired.counts * live[:, None, None])
+    made = reconstruct(counted, replace(MEASURED, live_fraction=live), Settings(4, 6))
+    total_MBq = made.volume.array.sum(dtype=float) * made.volume.voxel_mL / 1e6
+    assert total_MBq == pytest.approx(activity_MBq.sum(), rel=0.005)
+    mask = made.volume.with_array(activity_MBq > 0.1)
+    slow = replace(MEASURED, live_fraction=np.full(VIEWS, 0.77))
+    even = reconstruct_regions(acquired.with_counts(acquired.counts * 0.77), slow, mask, Settings(2, 6))
+    free = reconstruct_regions(acquired, MEASURED, mask, Settings(2, 6))
+    # 77 % of the counts: the same activity, an sd larger by the root
+    assert even.total == pytest.approx(free.total, rel=1e-4)
+    assert even.sd == pytest.approx(free.sd / np.sqrt(0.77), rel=1e-3)
+
+
+@pytest.mark.parametrize("live", [np.ones(3), np.zeros(VIEWS), np.full(VIEWS, 1.1), np.full(VIEWS, np.nan)])
+def test_live_fractions_that_cannot_be_are_refused(acquired, live):
+    with pytest.raises(ImageError, match="live_fraction"):
+        reconstruct(acquired, replace(MEASURED, live_fraction=live), Settings(1, 1))
+
+
+def test_tew_takes_an_upper_window_that_was_not_counted_for_empty(acquired):
+    lower = EnergyWindow(110, 126, "lower", 140.5)
+    some = np.full_like(acquired.counts[0], 0.01)
+    two = replace(acquired, counts=np.stack([acquired.counts[0], some]), windows=(*acquired.windows, lower))
+    by_name = reconstruct(two, replace(MEASURED, scatter="tew"), Settings(1, 2)).volume.array
+    given = reconstruct(two, replace(MEASURED, scatter=tew(two, has_upper=False)), Settings(1, 2)).volume.array
+    assert np.array_equal(by_name, given)
+
+
 def test_regions_in_mbq_are_those_of_the_image(acquired):
     made = reconstruct(acquired, MEASURED, Settings(2, 6))
     mask = made.volume.with_array(made.volume.array > 0.3 * made.volume.array.max())
@@ -132,6 +163,8 @@ def test_impossible_statements_are_refused(acquired):
         reconstruct(acquired, replace(MEASURED, nuclide=None))
     with pytest.raises(ImageError, match="lower windows"):
         reconstruct(acquired, replace(MEASURED, scatter="tew"))
+    with pytest.raises(InputError, match="reach_mm"):
+        reconstruct(acquired, replace(MEASURED, reach_mm=80.0), engine="pytomography")
     with pytest.raises(InputError, match="engine"):
         reconstruct(acquired, MEASURED, engine="other")
 

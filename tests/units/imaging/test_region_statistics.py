@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from dose.errors import ImageError, InputError
 from imaging.geometry import Volume
 from imaging.noise_model import NoiseModel, mean_covariance, noise_of_background, noise_of_width
-from imaging.region_statistics import peak, region_statistics, sphere_weights
+from imaging.region_means import peak, region_statistics, sphere_weights
 
 SPACING = np.array([4.0, 4.0, 5.0])
 AFFINE = np.diag([4.0, 4.0, 5.0, 1.0])

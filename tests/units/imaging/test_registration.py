@@ -21,8 +21,10 @@ from imaging.registration import (
     register_studies,
     save_transform,
 )
+from imaging.registration import resample as resampled
 from imaging.registration.crossing import to_sitk
 from imaging.registration.field import grid_points_mm
+from imaging.registration.resampling import _reader
 from imaging.series import ImageSeries, StudyImages
 
 SIZE, SPACING = 32, 8.0
@@ -233,6 +235,40 @@ def test_images_that_share_nothing_are_refused(rng):
         found.required()
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_two_images_in_place_already_are_not_refused(noise, points):
+    rng = np.random.default_rng(4)
+    ends = [v.with_array(v.array + rng.normal(0, noise, v.array.shape)) for v in (phantom(), phantom())]
+    found = register(*ends, stages=("rigid",), metric="correlation", spacing_mm=SPACING)
+    assert not found.refused, found.notes
+    # 1 mm: an eighth of the voxel, as where the body has moved
+    assert error_mm(found.transform, SpatialTransform.identity(), points).max() < 1.0
+
+
+def test_a_result_worse_than_the_headers_is_refused():
+    """Control: the body upside down is alike enough by itself, and a gain over its own start would let it pass."""
+    wrong = SpatialTransform.rigid((180, 0, 0), (0, 0, 0), CENTRE)
+    found = register(phantom(), phantom(), stages=("rigid",), metric="correlation", start=wrong, spacing_mm=SPACING)
+    flags = {flag.name: flag.level for flag in found.quality}
+    assert flags["similarity"] != "refused"
+    assert found.stages[0].after > found.stages[0].before
+    assert flags["gain"] == "refused"
+
+
+def test_a_stage_that_gains_little_is_dropped_and_says_so(rigid):
+    options = {"start": rigid.transform, "spacing_mm": SPACING, "metric": "correlation"}
+    found = register(*pair(TURN, noise=0.1), **options)
+    assert [s.kept for s in found.stages][1:] == [False, False]
+    assert found.transform.field is None
+    linear = found.transform.affine[:3, :3]
+    assert linear @ linear.T == pytest.approx(np.eye(3), abs=1e-9)
+    # control: a body that did grow by 10 % along x keeps its affine
+    grown = SpatialTransform(TURN.affine @ np.diag([1.1, 1, 1, 1]))
+    kept = register(*pair(grown, noise=0.1), stages=("rigid", "affine"), **options)
+    assert kept.stages[1].kept
+    assert np.linalg.det(kept.transform.affine[:3, :3]) == pytest.approx(1.1, abs=0.03)
+
+
 def test_an_even_image_is_refused():
     with pytest.raises(ImageError, match="one value"):
         register(Volume(np.ones((20,) * 3), AFFINE), phantom())
@@ -278,6 +314,54 @@ def test_labels_follow_and_keep_their_volume():
         assert region.volume_ratio == pytest.approx(1, abs=0.02)
         assert region.jacobian_ratio == pytest.approx(1, abs=1e-9)
         assert not region.refused
+
+
+FINE = Volume(np.zeros((60,) * 3), np.diag([1.2, 1.2, 1.2, 1.0]))
+COARSE = Volume(np.zeros((16,) * 3), np.diag([4.8, 4.8, 4.8, 1.0]))
+
+
+def ball(volume_mL, rng):
+    """A drawn lesion on 1.2 mm voxels, its middle anywhere within a voxel of 4.8 mm."""
+    centre = 36 + rng.uniform(-2.4, 2.4, 3)
+    distance = np.linalg.norm(grid_points_mm(FINE.array.shape, FINE.affine) - centre, axis=-1)
+    return FINE.with_array(distance < (volume_mL * 1000 * 3 / 4 / np.pi) ** (1 / 3))
+
+
+@pytest.mark.parametrize("volume_mL", [0.3, 1.0, 3.0])
+def test_small_labels_keep_their_volume_on_a_coarser_grid(volume_mL, rng):
+    turn = SpatialTransform.rigid((0, 0, 10), (2, -3, 1), (36, 36, 36))
+    drawn = [ball(volume_mL, rng) for _ in range(20)]
+    ratios = [propagate({"t": m}, turn, COARSE)["t"].volume_ratio for m in drawn]
+    assert np.abs(np.array(ratios) - 1).max() < 0.03
+    # control: read at the middles of the coarse voxels alone
+    read = [_reader(m, turn)(COARSE).sum() * COARSE.voxel_mL / (m.array.sum() * m.voxel_mL) for m in drawn]
+    assert np.abs(np.array(read) - 1).max() > 0.03
+
+
+def test_activity_is_conserved_onto_a_coarser_grid_by_a_field_too(rng):
+    points = grid_points_mm(COARSE.array.shape, COARSE.affine) - 36
+    field = DisplacementField(2.0 * np.sin(points[..., [1, 2, 0]] / 12), COARSE.affine)
+    bent = SpatialTransform(np.eye(4), field)
+    for _ in range(5):
+        lesion = ball(1.0, rng)
+        found = resampled(lesion, bent, COARSE, conserve="activity")
+        # 3 %: the field is linear between points 4.8 mm apart, its Jacobian smooth over two of them
+        assert found.array.sum() * found.voxel_mL == pytest.approx(lesion.array.sum() * lesion.voxel_mL, rel=0.03)
+
+
+def test_a_coarser_grid_takes_means_in_slabs_and_where_there_is_nothing(rng, monkeypatch):
+    noise, still = FINE.with_array(rng.random(FINE.array.shape)), SpatialTransform.identity()
+    edge = Volume(np.zeros((15,) * 3), COARSE.affine + np.array([[0, 0, 0, 1.8]] * 3 + [[0, 0, 0, 0]]))
+    blocks = noise.array.reshape(15, 4, 15, 4, 15, 4).mean(axis=(1, 3, 5))
+    assert resampled(noise, still, edge).array == pytest.approx(blocks, abs=1e-5)
+    monkeypatch.setattr("imaging.registration.resampling.POINTS_AT_ONCE", 40_000)
+    assert resampled(noise, still, edge).array == pytest.approx(blocks, abs=1e-5)
+    assert not resampled(FINE, still, edge).array.any()
+    far = SpatialTransform.rigid(translation_mm=(500, 0, 0))
+    assert not resampled(noise, far, edge).array.any()
+    assert (resampled(noise, far, edge, outside=-1000.0).array == -1000).all()
+    single = resampled(noise, still, edge, interpolation="nearest").array
+    assert np.isin(single, noise.array).all()
 
 
 def test_overlaps_are_shared_out_or_kept_on_demand():

@@ -150,9 +150,22 @@ def test_a_planar_pair_reads_back_with_its_views(tmp_path, exported):
     assert np.array_equal(found.counts[:, order], truth.counts)
     assert found.radii_mm[order] == pytest.approx(truth.radii_mm)
     assert found.frame_s == pytest.approx(900.0)
-    assert written.ImageType[2] == "WHOLE BODY"
+    assert written.ImageType[2] == "STATIC"
     words = [d.ViewCodeSequence[0].CodeMeaning for d in written.DetectorInformationSequence]
     assert words == ["Anterior projection", "Posterior projection"]
+
+
+def test_a_whole_body_keeps_its_counting_time_and_states_the_elapsed_one(tmp_path, exported):
+    truth = camera(noise(2), np.array([180.0, 0.0]), radii_mm=np.full(2, 150.0))
+    truth = replace(truth, frame_s=np.full(2, 240.0), scan_velocity_mm_per_s=1.6)
+    written = write_planar(tmp_path / "nm" / "wb.dcm", truth, exported)
+    (found,) = read_folder(tmp_path / "nm").projections
+    assert found.frame_s == pytest.approx(240.0, rel=2e-3)  # the head's length, 384 mm, is stored in whole mm
+    assert found.scan_velocity_mm_per_s == pytest.approx(1.6)
+    assert written.ImageType[2] == "WHOLE BODY"
+    assert written.ScanLength == pytest.approx(SIDE * PIXEL_MM, abs=0.5)
+    assert written.ActualFrameDuration == pytest.approx(1000 * (SIDE * PIXEL_MM / 1.6 + 240), abs=1)
+    assert missing_attributes(written) == []
 
 
 def test_view_codes_are_those_of_the_dictionary():

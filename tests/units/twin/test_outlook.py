@@ -164,6 +164,16 @@ def test_the_activity_band_is_that_of_a_solve(patient, plain):
     assert np.mean(np.log(high / low)) > np.mean(np.log(again[2] / again[1]))
 
 
+def test_the_whole_body_holds_more_than_its_organs(patient):
+    from twin.verbs import band
+
+    bands = band(patient, 1, [4.0, 48.0], also=("whole_body",))
+    organs = [name for name in bands if name not in ("whole_body", "remainder", "kidneys")]
+    parts = np.sum([bands[name][0] for name in organs], axis=0)
+    assert np.all(bands["whole_body"][0] > parts)
+    assert "whole_body" not in band(patient, 1, [4.0])
+
+
 def test_the_outlook_is_made_once(patient):
     assert outlook_for(patient) is outlook_for(patient)
     assert outlook_for(replace(patient)) is not outlook_for(patient)

@@ -20,7 +20,7 @@ from dose.provenance import load_table
 from imaging.geometry import Volume
 from imaging.noise_model import NoiseModel
 from imaging.recovery import volume_sd
-from imaging.region_statistics import check_mask, region_statistics
+from imaging.region_means import check_mask, region_statistics
 
 NORMAL_95 = 1.959963984540054
 """Half-width of a central 95 % interval of a normal distribution in sd."""
