@@ -40,10 +40,16 @@ class ContourVolumes:
 def segment_mask(segment: Segment, grid: Volume) -> Volume:
     """A segment's weights (0 to 1) on an image's grid; what it covers outside the image is lost.
 
+    Coarser voxels get the mean over their volume, so that a small segment keeps its own.
+
     Raises:
         ImageError: nothing of it lies on the grid.
     """
-    return _not_empty(segment.mask.resampled_onto(grid), "segment")
+    from imaging.registration import SpatialTransform, resample
+
+    if segment.mask.is_on_grid_of(grid):
+        return _not_empty(segment.mask, "segment")
+    return _not_empty(resample(segment.mask, SpatialTransform.identity(), grid), "segment")
 
 
 def contour_mask(contour: Contour, grid: Volume, *, boundary: str = "centre", oversampling: int = 5) -> Volume:

@@ -20,6 +20,8 @@ from imaging.series import ImageSeries, StudyImages
 
 NOTED_UNCOVERED = 0.05
 """Share of counts level with slices without CT that is told: blur alone carries a few per cent beyond a body's end."""
+STATED_keV = 140.0
+"""Energy at which makers state a crystal's resolution."""
 HIGH_RATE_cps = 10_000.0
 """Above this rate in its windows a head of a microsecond's dead time loses more than a per cent."""
 
@@ -33,7 +35,7 @@ class CameraSetup:
 
     Attributes:
         calibration: of one head, in the peak window; its collimator is used where the header names none that is known.
-        intrinsic_fwhm_mm: of the crystal at the peak's energy.
+        intrinsic_fwhm_mm: of the crystal at 140 keV; narrower by 1/sqrt(energy) at the peak.
         iterations, subsets: of OSEM.
         scatter: "tew", "dew" or None; `scatter_fwhm_mm` smooths the estimate.
         dead_time_us: of a head, paralysable; 0 undoes none, and says so where it would matter.
@@ -128,7 +130,7 @@ def _measured(study: StudyImages, projections: Projections, setup: CameraSetup, 
     notes += said
     return Measured(
         cps_per_MBq=setup.calibration.sensitivity_cps_per_MBq,
-        response=collimator_response(collimator, line_keV, setup.intrinsic_fwhm_mm),
+        response=collimator_response(collimator, line_keV, setup.intrinsic_fwhm_mm * (STATED_keV / line_keV) ** 0.5),
         attenuation_per_mm=None if ct is None else attenuation_map(ct.volume, projections.grid(), line_keV),
         scatter=setup.scatter,
         scatter_fwhm_mm=setup.scatter_fwhm_mm,
