@@ -12,6 +12,7 @@ import numpy as np
 
 from dose.errors import InputError, describe
 from dose.nuclides import radionuclide
+from dose.regions import is_tumour
 from imaging.scanner.measurement_model import MeasurementModel
 
 FORMAT = 1
@@ -70,6 +71,20 @@ def measurement_model(nuclide: str) -> MeasurementModel:
         do = "fit one with imaging.scanner.fit_measurement_model, or use 177Lu"
         raise InputError(describe("nuclide", f'"{name}"', "a nuclide with a shipped measurement model", do))
     return _of_text(path.read_text(encoding="utf-8"))
+
+
+def tumour_volumes_mL(model: MeasurementModel) -> dict[str, float]:
+    """Volumes of the tumours that a model was fitted with, by region: "volume of <region> in mL" of its `about`.
+
+    Raises:
+        InputError: a tumour whose volume it does not say.
+    """
+    about = dict(model.about)
+    found = {name: about.get(f"volume of {name} in mL") for name in model.regions if is_tumour(name)}
+    try:
+        return {name: float(str(value)) for name, value in found.items()}
+    except ValueError as error:
+        raise _wrong("a tumour without its volume") from error
 
 
 def _of_text(text: str) -> MeasurementModel:

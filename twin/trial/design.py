@@ -12,7 +12,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from dose.errors import InputError, describe, nearest
 from dose.units import parse
@@ -74,11 +83,33 @@ class Eligibility(_AbstractPart):
 
 class Imaging(_AbstractPart):
     """Scans after each cycle and the errors they have beside those of calibration/data/noise.csv: a further
-    proportional one (share of the activity) and an additive one (MBq)."""
+    proportional one (share of the activity) and an additive one (MBq).
+
+    With `model` "measured", counting noise and spill-over come from the shipped measurement model of the nuclide, for
+    scans of `scan_min` minutes a bed (those of the model by default). `correction` says what is done about spill-over:
+    "recovery" divides by each region's own recovery and leaves it, "gtm" undoes it, which costs noise.
+    """
 
     times_h: Hours = (24.0, 72.0, 168.0)
     proportional: float = Field(0.0, ge=0, le=1)
     additive_MBq: Annotated[float, _in("MBq"), Field(ge=0)] = 0.0
+    model: Literal["constant", "measured"] = "constant"
+    scan_min: float | None = Field(None, ge=0.5, le=120)
+    correction: Literal["recovery", "gtm"] = "recovery"
+
+    @model_validator(mode="after")
+    def _asks_for_a_model(self):
+        if self.model == "constant" and (self.scan_min is not None or self.correction != "recovery"):
+            raise ValueError('scan_min and correction need model = "measured"')
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain) -> dict:
+        """Words of a design without the measurement model are what they were before there was one, so that its trial's
+        manifest is the same."""
+        words = plain(self)
+        later = ("model", "scan_min", "correction") if self.model == "constant" else ()
+        return {name: value for name, value in words.items() if name not in later}
 
 
 class Arm(_AbstractPart):
@@ -181,6 +212,11 @@ def _filled(arm: Arm, design: TrialDesign) -> Arm:
         do = "raise the cap, or lower the activity"
         found = f"{arm.cap_MBq:g} MBq below the activity of {each:g} MBq"
         raise InputError(describe(f"arm {arm.name}: cap_MBq", found, "at least the activity of a cycle", do))
+    imaging = arm.imaging or design.imaging
+    if imaging.model == "measured":
+        from twin.trial.counted import reading_of
+
+        reading_of(nuclide, imaging.correction, imaging.scan_min)  # refuses a nuclide without a model
     return arm.model_copy(
         update={
             "tracer": tracer,
@@ -189,7 +225,7 @@ def _filled(arm: Arm, design: TrialDesign) -> Arm:
             "cycles": arm.cycles or label.cycles,
             "interval_days": arm.interval_days or label.interval_days,
             "amount_nmol": arm.amount_nmol or ligand(drug).typical_amount_nmol("therapy"),
-            "imaging": arm.imaging or design.imaging,
+            "imaging": imaging,
         }
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 from twin.constraints import limit
 from twin.policies.belief import DoseBelief, DosePrior
 from twin.policies.measure import Noise
+from twin.trial.counted import counted
 from twin.trial.design import Regimen
 from twin.trial.physics import Truth
 from twin.trial.reading import MOST_CYCLES, PerMBq, at_size
@@ -121,11 +122,15 @@ class Linear(AbstractEstimator):
         at_first = at_size(scene.truth, np.zeros_like(scene.group.class_mL), scene.group.class_mL).dose
         change = np.log(per.dose / at_first)  # drift, trend and size move the whole curve
         activity = scan_activity(scene.truth, self.arm) * np.exp(change)[..., None]
-        own = with_additive(known.own_sd, activity * activity_MBq[:, None, None], imaging)
+        given = activity * activity_MBq[:, None, None]
+        scan = counted(
+            self.arm, scene.truth, scene.group, given, scan_rest(scene.truth, self.arm) * activity_MBq[:, None]
+        )
+        own = np.hypot(with_additive(known.own_sd, given, imaging), scan.sd)
         rows = [REGIONS.index(r) for r in regions]
         z = own_normals(scene.group, cycle, len(imaging.times_h))[:, rows]
         lasting = shared_normals(scene.group) @ known.loads.T
-        seen = np.log(activity / scene.truth.mass_g[..., None]) + lasting[..., None] + own * z
+        seen = np.log(activity / scene.truth.mass_g[..., None]) + scan.shift + lasting[..., None] + own * z
         return known.mean_dose + np.einsum("prs,rs->pr", seen - known.mean_seen, known.weight)
 
 
@@ -133,3 +138,8 @@ def scan_activity(truth: Truth, arm: Regimen) -> np.ndarray:
     """Activity per MBq at the arm's scans, tumours of their first size, [patient, region, scan]."""
     at = [truth.times_h.index(t) for t in arm.imaging.times_h]
     return np.maximum(truth.activity[..., at], 1e-12)
+
+
+def scan_rest(truth: Truth, arm: Regimen) -> np.ndarray:
+    """Activity per MBq of the rest of the body at the arm's scans, [patient, scan]."""
+    return truth.rest[:, [truth.times_h.index(t) for t in arm.imaging.times_h]]

@@ -26,11 +26,20 @@ from pbpk.parameters import Covariates, ligand
 from pbpk.population import batch_kinetics, bodies
 from twin.constraints import limit
 from twin.study import split_tracer
+from twin.trial.counted import Counted, of_totals, reading_for, totals
 from twin.trial.cycle_belief import CycleBelief
 from twin.trial.design import Regimen
-from twin.trial.estimators import AbstractEstimator, Estimate, Learned
+from twin.trial.estimators import AbstractEstimator, Estimate, Learned, scan_rest
 from twin.trial.reading import PerMBq, at_size
-from twin.trial.scan_noise import REGIONS, error_names, observed, own_normals, shared_normals, with_additive
+from twin.trial.scan_noise import (
+    REGIONS,
+    counting_error,
+    error_names,
+    observed,
+    own_normals,
+    shared_normals,
+    with_additive,
+)
 
 if TYPE_CHECKING:
     from twin.trial.unfolding import Scene
@@ -81,8 +90,10 @@ class Laplace(AbstractEstimator):
         scene, target = known.scene, known.scene.group.design.target
         errors = self._errors(target)
         log_true = log_activities(scene, self.arm, per, activity_MBq)
-        own_sd = self._own_sd(log_true, errors)
-        found = self._fitted(known, log_size, activity_MBq, self._seen(scene, log_true, own_sd, errors, cycle), own_sd)
+        scan = log_counted(scene, self.arm, per, activity_MBq)
+        own_sd = np.hypot(self._own_sd(log_true, errors), scan.sd)
+        seen = self._seen(scene, log_true + scan.shift, own_sd, errors, cycle)
+        found = self._fitted(known, log_size, activity_MBq, seen, own_sd)
         error = self._by_region(scene, found.log_tia) - true_log_tia(scene, per)
         error = np.where(np.isfinite(error), error, 0.0)  # a fit that failed: its sd is NaN, and says so
         sd = self._by_region(scene, log_tia_sd(found))
@@ -125,7 +136,7 @@ class Laplace(AbstractEstimator):
         return told[rows].T
 
     def _errors(self, target: str) -> noise.Errors:
-        return noise.errors(observed(SEEN[target], self.arm.imaging.times_h))
+        return noise.errors(observed(SEEN[target], self.arm.imaging.times_h, counting_error(self.arm.imaging)))
 
     def _seen(self, scene: Scene, log_true: np.ndarray, own_sd: np.ndarray, errors: noise.Errors, cycle: int):
         """Log activities as scanned, [observation, patient], from true ones [patient, observation]; those of patients
@@ -144,16 +155,36 @@ class Laplace(AbstractEstimator):
 
 def log_activities(scene: Scene, arm: Regimen, per: PerMBq, activity_MBq: np.ndarray) -> np.ndarray:
     """True log activities at the scans, [patient, observation]: regions of SEEN, each at all hours."""
+    now = _activities_now(scene, arm, per)
+    given = np.where(activity_MBq > 0, activity_MBq, np.nan)
+    return np.log(_as_seen(scene, now) * given[:, None])
+
+
+def log_counted(scene: Scene, arm: Regimen, per: PerMBq, activity_MBq: np.ndarray) -> Counted:
+    """What counting and spill-over do to these logs, [patient, observation]; zeros without the measurement model."""
+    if arm.imaging.model == "constant":
+        return Counted(0.0, 0.0)
+    given = np.maximum(activity_MBq, LEAST_MBQ)
+    now = _activities_now(scene, arm, per) * given[:, None, None]
+    found = totals(reading_for(arm), scene.truth, scene.group, now, scan_rest(scene.truth, arm) * given[:, None])
+    return of_totals(*(_as_seen(scene, part) for part in (*found, now)))
+
+
+def _activities_now(scene: Scene, arm: Regimen, per: PerMBq) -> np.ndarray:
+    """True activity per MBq at the scans, [patient, region, scan]."""
     truth, group = scene.truth, scene.group
     first = at_size(truth, np.zeros_like(group.class_mL), group.class_mL)
     at = [truth.times_h.index(t) for t in arm.imaging.times_h]
-    now = np.maximum(truth.activity[..., at], 1e-12) * (per.tia / first.tia)[..., None]
-    rows = []
-    for region in SEEN[group.design.target]:
+    return np.maximum(truth.activity[..., at], 1e-12) * (per.tia / first.tia)[..., None]
+
+
+def _as_seen(scene: Scene, values: np.ndarray) -> np.ndarray:
+    """Values [patient, region, scan] of the regions of SEEN, [patient, observation]; tumours together."""
+    truth, rows = scene.truth, []
+    for region in SEEN[scene.group.design.target]:
         inside = truth.tumours if region == "tumour_1" else [truth.regions.index(region)]
-        rows.append(now[:, inside].sum(axis=1))
-    given = np.where(activity_MBq > 0, activity_MBq, np.nan)
-    return np.log(np.concatenate(rows, axis=1) * given[:, None])
+        rows.append(values[:, inside].sum(axis=1))
+    return np.concatenate(rows, axis=1)
 
 
 def total_log_size(scene: Scene, log_size: np.ndarray) -> np.ndarray:

@@ -54,8 +54,8 @@ class Source:
 @dataclass(frozen=True)
 class Truth:
     """Per MBq of one source, logs [size term, patient, region] of dose, weighted dose, what the BED adds and TIA (Gy,
-    Gy, Gy/MBq^2, MBq h); `activity` [patient, region, time] (MBq) at `times_h`; `mass_g` [patient, region]; `status`
-    [patient]."""
+    Gy, Gy/MBq^2, MBq h); `activity` [patient, region, time] and `rest` [patient, time], what is in the body beside the
+    regions (MBq), at `times_h`; `mass_g` [patient, region]; `status` [patient]."""
 
     regions: tuple[str, ...]
     times_h: tuple[float, ...]
@@ -66,6 +66,7 @@ class Truth:
     quadratic: np.ndarray
     tia: np.ndarray
     activity: np.ndarray
+    rest: np.ndarray
     mass_g: np.ndarray
     status: np.ndarray
 
@@ -84,12 +85,14 @@ def truth_of(group: Group, source: Source) -> Truth:
     made = [_deposited(group, found, (drug, nuclide), s) for (found, _), s in zip(nodes, size.values, strict=True)]
     fit = lambda k: size.fit(np.log(np.maximum(np.stack([m[k] for m in made]), SMALLEST)))
     weights = np.stack([pool_weights(r, group.bodies.organs, frozenset()) for r in regions_of(group)])
+    rest = np.maximum(pool_weights("whole_body", group.bodies.organs, frozenset()) - weights.sum(axis=0), 0.0)
     status = np.max([s for _, s in nodes], axis=0)
     return Truth(
         regions=regions_of(group), times_h=source.times_h,
         physical_half_life_h=radionuclide(nuclide).half_life_h, size=size,
         dose=fit(0), weighted=fit(1), quadratic=fit(2), tia=fit(3),
         activity=_now(size, np.stack([np.einsum("rp,ptk->krt", weights, found.activity) for found, _ in nodes])),
+        rest=_now(size, np.stack([np.einsum("p,ptk->kt", rest, found.activity) for found, _ in nodes])),
         mass_g=_masses(group), status=np.where(group.bodies.possible, status, Status.IMPOSSIBLE),
     )  # fmt: skip
 

@@ -18,15 +18,17 @@ from twin.trial.people import CLASSES, SCANS, Group
 
 MOST_SCANS = 8
 REGIONS = (*TRIAL_ORGANS, *(f"tumour_{k + 1}" for k in range(CLASSES)))
+NO_COUNTING = 1e-9
+"""Stands for no counting error: a table of scans wants one above zero."""
 LARGEST = 2.0
 """Sd of a log error that an additive error is taken for at most."""
 
 
-def observed(names: tuple[str, ...], times_h: tuple[float, ...]) -> Observations:
-    """A table of scans of regions at hours, of equal activity."""
+def observed(names: tuple[str, ...], times_h: tuple[float, ...], counting: float = COUNTING) -> Observations:
+    """A table of scans of regions at hours, of equal activity and this counting error."""
     regions = tuple(r for r in names for _ in times_h)
     one = np.ones(len(regions))
-    hours, seen = np.tile(times_h, len(names)), (100 * one, 100 * COUNTING * one, np.nan * one)
+    hours, seen = np.tile(times_h, len(names)), (100 * one, 100 * counting * one, np.nan * one)
     return Observations(regions, hours, *seen, ("SPECT",) * len(one), (1,) * len(one))
 
 
@@ -47,9 +49,14 @@ def loads(region: str, *, per_mass: bool) -> np.ndarray:
     return out
 
 
+def counting_error(imaging: Imaging) -> float:
+    """The constant counting error; none where the measurement model has one of its own (`twin.trial.counted`)."""
+    return COUNTING if imaging.model == "constant" else NO_COUNTING
+
+
 def own_sd(region: str, imaging: Imaging) -> np.ndarray:
     """Sd of each scan's own log error without an additive one, [scan]."""
-    found = noise.log_sd(observed((region,), imaging.times_h))
+    found = noise.log_sd(observed((region,), imaging.times_h, counting_error(imaging)))
     return np.sqrt(found**2 + np.log1p(imaging.proportional**2))
 
 

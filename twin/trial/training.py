@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from twin.policies.belief import DosePrior
+from twin.trial.counted import counted
 from twin.trial.design import Regimen, TrialDesign
-from twin.trial.estimators import AbstractEstimator, Learned, Linear, scan_activity
+from twin.trial.estimators import AbstractEstimator, Learned, Linear, scan_activity, scan_rest
 from twin.trial.laplace import Laplace
 from twin.trial.lesion_doses import lesion_factors
 from twin.trial.people import EMPTY_ML, Group, group
@@ -28,11 +29,13 @@ TRAINING_SEED, TRAINING_BLOCKS = 2**31 - 1, 6
 
 class Examples(NamedTuple):
     """Of the training patients who may enter: logs of dose per MBq in each cycle [patient, cycle, region], of activity
-    per MBq and g at the scans of the first cycle [patient, region, scan], what the BED adds over dose squared, weighted
-    dose over dose [patient, region], median activity per MBq [region, scan], and whether the region is there."""
+    per MBq and g at the scans of the first cycle as they show it, and the sd by counting of the measurement model
+    [patient, region, scan], what the BED adds over dose squared, weighted dose over dose [patient, region], median
+    activity per MBq [region, scan], and whether the region is there."""
 
     log_dose: np.ndarray
     log_seen: np.ndarray
+    counting_sd: np.ndarray
     log_curvature: np.ndarray
     ratio: np.ndarray
     activity: np.ndarray
@@ -70,7 +73,10 @@ def learned(design: TrialDesign, arm: Regimen, source: Source) -> Learned:
     """Weights, spread and trend for an arm, from the training patients of `design`."""
     parts = [_examples(scene, arm) for scene in _scenes(design, source)]
     of = lambda name: np.concatenate([getattr(p, name) for p in parts])
-    arrays = {name: of(name) for name in ("log_dose", "log_seen", "log_curvature", "ratio", "activity", "there")}
+    arrays = {
+        name: of(name)
+        for name in ("log_dose", "log_seen", "counting_sd", "log_curvature", "ratio", "activity", "there")
+    }
     every = parts[0]._replace(**arrays)
     rows = [_of_region(every, k, arm) for k in range(len(every.regions))]
     weight, mean_seen, mean_dose, lasting, fresh, own = (np.stack(x) for x in zip(*rows, strict=True))
@@ -87,10 +93,12 @@ def _examples(scene: Scene, arm: Regimen) -> Examples:
     there = np.ones((people.count, len(truth.regions)), bool)
     there[:, truth.tumours] = people.class_mL > EMPTY_ML
     activity = scan_activity(truth, arm)
-    seen = np.log(activity / truth.mass_g[..., None])
+    scan = counted(arm, truth, people, activity * arm.activity_MBq, scan_rest(truth, arm) * arm.activity_MBq)
+    seen = np.log(activity / truth.mass_g[..., None]) + scan.shift
     first = each[0]
     return Examples(
         np.log(np.stack([per.dose for per in each], axis=1))[good], seen[good],
+        np.broadcast_to(scan.sd, seen.shape)[good],
         np.log(first.quadratic / first.dose**2)[good], (first.weighted / first.dose)[good], activity[good],
         there[good], truth.regions, truth.tumours,
     )  # fmt: skip
@@ -120,7 +128,8 @@ def _of_region(every: Examples, k: int, arm: Regimen):
     size, seen = pool(every.log_dose[:, 0]), pool(every.log_seen)
     region = every.regions[k]
     usual_MBq = np.median(pool(every.activity), axis=0) * arm.activity_MBq
-    own = with_additive(own_sd(region, arm.imaging), usual_MBq, arm.imaging)
+    counting = np.sqrt(np.mean(pool(every.counting_sd) ** 2, axis=0))
+    own = np.hypot(with_additive(own_sd(region, arm.imaging), usual_MBq, arm.imaging), counting)
     shared = float(np.sum(loads(region, per_mass=True) ** 2))
     away, dose = seen - seen.mean(axis=0), size - size.mean()
     slope = away.T @ dose / max(float(dose @ dose), 1e-12)
