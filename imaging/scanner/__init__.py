@@ -6,8 +6,12 @@ from imaging.scanner.anatomy import Anatomy, activity_map, density_of_hounsfield
 from imaging.scanner.body import ShapeSpread, of_phantom, virtual_body
 from imaging.scanner.camera import Calibrated, CameraSpec, camera, sensitivity_cps_per_MBq, windows
 from imaging.scanner.deform import Motion, deformed
+from imaging.scanner.fit_measurement import fit_measurement_model
 from imaging.scanner.label_map import from_label_map, totalsegmentator_regions
 from imaging.scanner.lesions import Lesion, sampled_lesions, with_lesions
+from imaging.scanner.measured_scan import Scan
+from imaging.scanner.measurement_file import read_measurement_model, save_measurement_model
+from imaging.scanner.measurement_model import MeasurementModel
 from imaging.scanner.nema import NemaPhantom, nema_iec
 from imaging.scanner.nema_figures import background_variability, contrast_recoveries, recoveries
 from imaging.scanner.pet import Frames, PetSpec, pet_scanner, simulate_pet
@@ -17,6 +21,7 @@ from imaging.scanner.planar import simulate_static, simulate_whole_body
 from imaging.scanner.positron_range import positron_range
 from imaging.scanner.protocol import Protocol, contour_radii_mm
 from imaging.scanner.rates import Rates, count_rates
+from imaging.scanner.reference_scan import reference_scan
 from imaging.scanner.spect import Timed, acquired, simulate_spect
 
 __all__ = [
@@ -27,11 +32,13 @@ __all__ = [
     "Filled",
     "Frames",
     "Lesion",
+    "MeasurementModel",
     "Motion",
     "NemaPhantom",
     "PetSpec",
     "Protocol",
     "Rates",
+    "Scan",
     "ShapeSpread",
     "Timed",
     "acquired",
@@ -44,6 +51,7 @@ __all__ = [
     "count_rates",
     "deformed",
     "density_of_hounsfield",
+    "fit_measurement_model",
     "from_label_map",
     "hounsfield",
     "nema_iec",
@@ -51,8 +59,11 @@ __all__ = [
     "of_phantom",
     "pet_scanner",
     "positron_range",
+    "read_measurement_model",
     "recoveries",
+    "reference_scan",
     "sampled_lesions",
+    "save_measurement_model",
     "sensitivity_cps_per_MBq",
     "simulate_pet",
     "simulate_spect",

@@ -86,7 +86,7 @@ def marrow():
 
 @cache
 def _ratios(share_of_time: float, draws: int, held_out: bool = True) -> np.ndarray:
-    """Sd over noise draws by that of the fast model, [region of the abdomen], in a held-out pattern or the reference."""
+    """Noise draws' sd over the fast model's, [region of the abdomen], in a held-out pattern or the reference."""
     import jax
 
     from imaging.scanner.fit_measurement import region_totals_MBq
