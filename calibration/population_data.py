@@ -13,7 +13,7 @@ from calibration import lanes, noise
 from calibration.belief import Belief
 from calibration.cohort import stacked
 from calibration.forward import Course, Experiment, experiment, modelled
-from calibration.observations import Observations
+from calibration.observations import FIELDS, Observations
 from calibration.parameters import Prior
 from calibration.population_groups import Table
 from calibration.population_members import ERRORS, Levels, Member, member
@@ -106,8 +106,8 @@ def cohort(patients, table: Table, levels: Levels) -> tuple[list[Data], list[Bat
 
 def _ordered(obs: Observations) -> Observations:
     order = sorted(range(len(obs)), key=lambda k: (obs.cycle[k], obs.region[k], obs.time_h[k], obs.modality[k]))
-    columns = {name: tuple(getattr(obs, name)[k] for k in order) for name in obs.__dataclass_fields__}
-    return Observations(**columns)
+    columns = {name: tuple(getattr(obs, name)[k] for k in order) for name in FIELDS}
+    return Observations(**columns, shared_sd=obs.shared_sd)
 
 
 def _design(patient: Patient):
