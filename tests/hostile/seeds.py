@@ -5,6 +5,7 @@ Every text tag of theirs holds the canary, so a value that gets into a message i
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
 from functools import cache
@@ -31,7 +32,8 @@ LARGEST_SEED_BYTES = 12_000
 
 
 def stamped(dataset):
-    """The data set with the canary in every text tag, nested and private ones included."""
+    """A copy with the canary in every text tag, nested and private ones included (highdicom shares its code items)."""
+    dataset = copy.deepcopy(dataset)
 
     def stamp(_, element):
         if element.VR in TEXT_VRS and element.keyword not in KEPT:
