@@ -157,3 +157,20 @@ def test_a_region_outside_of_the_image_does_not_stop_the_others():
     rows = region_activities(StudyImages((scan(),), (), (drawn(), outside)))
     assert {row.region for row in rows} == set(MASKS)
     assert any("spleen is not measured" in note for note in rows[0].notes)
+
+
+def test_soft_neighbours_that_share_voxels_do_not_overlap():
+    """Two halves of the liver with weights of one half in the voxels between them; drawn twice it is refused."""
+    half = MASKS["liver"].copy()
+    half[:, :, 15:] = 0
+    half[:, :, 14] *= 0.5
+    other = MASKS["liver"] - half
+    halves = [Segment(n, Volume(m, AFFINE)) for n, m in (("liver", half), ("spleen", other))]
+    rows = activities(StudyImages((scan(),), (), (Segmentation(tuple(halves), "one", "seg"),)))
+    whole = Segmentation((Segment("liver", Volume(MASKS["liver"], AFFINE)),), "one", "seg")
+    expected = activities(StudyImages((scan(),), (), (whole,)))["liver"].activity_MBq
+    # 2 %: the same liver in one piece, in a body whose kidneys are not drawn
+    assert sum(row.activity_MBq for row in rows.values()) == pytest.approx(expected, rel=0.02)
+    twice = [Segment(n, Volume(MASKS["liver"], AFFINE)) for n in ("liver", "spleen")]
+    with pytest.raises(ImageError, match="in other regions too"):
+        activities(StudyImages((scan(),), (), (Segmentation(tuple(twice), "one", "seg"),)))
