@@ -1,0 +1,50 @@
+"""Two methods on the same cases: means, their paired difference, and the interval of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dose.errors import InputError, describe
+
+DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Means over cases of a figure by network and by classical method, and of network less classical.
+
+    `low` and `high` are the 95 % interval of the difference, by bootstrap of the cases.
+    """
+
+    network: float
+    classical: float
+    difference: float
+    low: float
+    high: float
+    cases: int
+
+    def better(self, smaller: bool = True) -> bool:
+        """Whether the whole interval says that the network is the better one."""
+        return self.high < 0 if smaller else self.low > 0
+
+    def values(self) -> list[float]:
+        """network, classical, difference, low, high, as a row of docs/validation/results.json holds them."""
+        return [self.network, self.classical, self.difference, self.low, self.high]
+
+
+def paired(network: Sequence[float], classical: Sequence[float], seed: int = 0) -> Paired:
+    """Compare two methods by one figure on the same cases.
+
+    Raises:
+        InputError: fewer than three cases, different numbers of them, or a figure that is not finite.
+    """
+    a, b = np.asarray(network, float), np.asarray(classical, float)
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 3 or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        found = f"{a.shape} and {b.shape}, {int(np.sum(~np.isfinite(a)) + np.sum(~np.isfinite(b)))} not finite"
+        raise InputError(describe("paired figures", found, "three cases or more, one figure each", "repair the cases"))
+    drawn = np.random.default_rng(seed).integers(len(a), size=(DRAWS, len(a)))
+    low, high = np.quantile((a - b)[drawn].mean(axis=1), [0.025, 0.975])
+    return Paired(float(a.mean()), float(b.mean()), float((a - b).mean()), float(low), float(high), len(a))

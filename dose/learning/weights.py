@@ -1,0 +1,136 @@
+"""Weights on disk: safetensors beside a JSON card with their checksum, range, configuration and training record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+from torch import nn
+
+from dose.errors import InputError, describe
+from dose.learning.recipe import Config, Recipe, folder
+
+MOST_BYTES = 8_000_000
+"""Of one network's weights; all that ship stay under 20 MB."""
+
+ENVIRONMENT = "THERATWIN_WEIGHTS"
+"""Folder with a user's own weights, looked into first."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that can be used.
+
+    Attributes:
+        members: of the ensemble, in evaluation mode.
+        limits: range of each feature (`dose.learning.ranges`).
+        default: whether it is used without being asked for.
+        card: all of the JSON card.
+    """
+
+    members: tuple[nn.Module, ...]
+    limits: Mapping[str, tuple[float, float]]
+    default: bool
+    card: Mapping
+
+
+def save_weights(where: Path, recipe: Recipe, config: Config, members: Sequence[nn.Module], card: Mapping) -> Path:
+    """Write NAME.safetensors (half precision) and NAME.json; each file appears whole or not at all.
+
+    Raises:
+        InputError: weights larger than MOST_BYTES.
+    """
+    tensors = {
+        f"{k}.{key}": value.detach().cpu().half().contiguous()
+        for k, member in enumerate(members)
+        for key, value in member.state_dict().items()
+    }
+    content = save(tensors)
+    if len(content) > MOST_BYTES:
+        found = f"{len(content) / 1e6:.1f} MB"
+        raise InputError(describe("weights", found, f"at most {MOST_BYTES / 1e6:g} MB", "make the network narrower"))
+    words = dict(card) | {
+        "name": recipe.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "size": config.size,
+        "network": dict(config.network),
+        "data": dict(config.data),
+        "training": dict(config.training),
+    }
+    where.mkdir(parents=True, exist_ok=True)
+    _replace(where / f"{recipe.name}.safetensors", content)
+    _replace(where / f"{recipe.name}.json", (json.dumps(words, indent=1) + "\n").encode())
+    return where / f"{recipe.name}.safetensors"
+
+
+def load_weights(recipe: Recipe, where: Path | None = None) -> Trained:
+    """The trained network, of `where`, of the folder that THERATWIN_WEIGHTS names, or as shipped.
+
+    Raises:
+        InputError: no weights there, a checksum that is wrong, weights of another architecture.
+    """
+    places = [where] if where else [Path(os.environ[ENVIRONMENT])] if os.environ.get(ENVIRONMENT) else []
+    places = places or [folder(recipe.package, "weights")]
+    found = next((p for p in places if (p / f"{recipe.name}.json").exists()), None)
+    if found is None:
+        do = f"train them: theratwin train {recipe.name}"
+        raise InputError(describe(f"weights of {recipe.name}", "none", f"{recipe.name}.safetensors", do))
+    return _loaded(recipe, found, (found / f"{recipe.name}.json").stat().st_mtime_ns)
+
+
+def found_weights(recipe: Recipe, where: Path | None = None) -> tuple[Trained | None, str]:
+    """As `load_weights`, but None and the reason where there are none to use."""
+    try:
+        return load_weights(recipe, where), ""
+    except InputError as error:
+        return None, str(error)
+
+
+@lru_cache(maxsize=16)
+def _loaded(recipe: Recipe, where: Path, written: int) -> Trained:
+    card = json.loads((where / f"{recipe.name}.json").read_text(encoding="utf-8"))
+    path = where / f"{recipe.name}.safetensors"
+    content = path.read_bytes() if path.exists() else b""
+    sum_ = hashlib.sha256(content).hexdigest()
+    if sum_ != card["sha256"]:
+        found, do = f"sha256 {sum_[:12]}", "fetch or train the weights again"
+        raise InputError(describe(path.name, found, f"{card['sha256'][:12]} of its card", do))
+    config = Config(card["size"], card["network"], card["data"], card["training"])
+    tensors = load(content)
+    members = []
+    for k in range(int(config.training["members"])):
+        member, own = recipe.network(config), f"{k}."
+        state = {key.removeprefix(own): value.float() for key, value in tensors.items() if key.startswith(own)}
+        try:
+            member.load_state_dict(state)
+        except RuntimeError as error:
+            do = "train them again with this version"
+            raise InputError(describe(path.name, "weights of another shape", "those of its card", do)) from error
+        members.append(member.eval())
+    limits = {name: (float(low), float(high)) for name, (low, high) in card["limits"].items()}
+    return Trained(tuple(members), limits, bool(card.get("default", False)), card)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        file.write(content)
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+
+
+def tensors_of(batch: Mapping, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """Arrays as tensors: whole numbers as int64, all others as float32."""
+    found = {}
+    for name, array in batch.items():
+        tensor = torch.from_numpy(array.copy())
+        found[name] = (tensor.long() if array.dtype.kind in "iub" else tensor.float()).to(device)
+    return found

@@ -1,0 +1,274 @@
+"""The parts that all networks share: weights, range, patches, cases, pairing, training on a toy."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dose.errors import InputError
+from dose.learning import cases as kept_cases
+from dose.learning.cases import cases_of, kept
+from dose.learning.paired import paired
+from dose.learning.patches import patch_starts, patchwise
+from dose.learning.ranges import choose, outside
+from dose.learning.recipe import Config, Recipe, read_config
+from dose.learning.training import rate, train
+from dose.learning.unet import UNet, count
+from dose.learning.weights import found_weights, load_weights, save_weights
+
+TOY = """
+[network]
+width = 4
+levels = 2
+[data]
+size = 12
+[training]
+steps = 120
+batch = 4
+learning_rate = 5e-3
+cases = 6
+held_out = 2
+members = 2
+[small.training]
+steps = 5
+members = 1
+"""
+
+
+def toy_case(seed, config):
+    truth = np.random.default_rng(seed).gamma(1.0, size=2).repeat(config.data["size"] // 2)[None, :] + 1.0
+    return {"truth": np.broadcast_to(truth, (config.data["size"],) * 2).astype(np.float32)}
+
+
+def toy_batch(cases, random, config):
+    truth = np.stack([cases[k]["truth"] for k in random.integers(len(cases), size=config.training["batch"])])[:, None]
+    return {"noisy": truth + 0.5 * random.standard_normal(truth.shape).astype(np.float32), "truth": truth}
+
+
+def toy_loss(model, batch):
+    return (batch["noisy"] + model(batch["noisy"]) - batch["truth"]).square().mean()
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "toy.toml"
+    path.write_text(TOY)
+    monkeypatch.setattr(Recipe, "config", lambda self, size="shipped": read_config(path, size))
+    limits = lambda cases, config: {"level": (1.0, 20.0)}
+    network = lambda config: UNet(2, 1, 1, **config.network)
+    return Recipe("toy", "dose.network", toy_case, toy_batch, network, toy_loss, limits)
+
+
+def test_training_takes_noise_away_and_is_the_same_again(toy, tmp_path):
+    path = train(toy, "shipped", tmp_path / "a")
+    card = json.loads(path.with_suffix(".json").read_text())
+    curve = card["runs"][0]["curve"]
+    # the noise's variance is 0.25: a network that does nothing stays there
+    assert curve[-1][2] < 0.15 < curve[0][2]
+    assert [run["seed"] for run in card["runs"]] == [0, 1]
+    again = train(toy, "shipped", tmp_path / "b")
+    assert again.read_bytes() == path.read_bytes()
+    other = train(toy, "shipped", tmp_path / "c", seed=5)
+    assert other.read_bytes() != path.read_bytes()
+
+
+def test_weights_come_back_as_they_were(toy, tmp_path):
+    config = toy.config()
+    members = [toy.network(config) for _ in range(2)]
+    save_weights(tmp_path, toy, config, members, {"limits": {"level": [0, 1]}, "runs": []})
+    found = load_weights(toy, tmp_path)
+    x = torch.rand(1, 1, 12, 12)
+    for here, there in zip(members, found.members):
+        assert torch.allclose(here(x), there(x), atol=1e-3)  # half precision keeps 11 bits
+    assert found.limits == {"level": (0.0, 1.0)}
+    assert not found.default
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_changed_byte_is_refused(toy, tmp_path):
+    config = toy.config()
+    path = save_weights(tmp_path, toy, config, [toy.network(config)] * 2, {"limits": {}, "runs": []})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"toy\.safetensors: found sha256"):
+        load_weights(toy, tmp_path)
+    none, why = found_weights(toy, tmp_path)
+    assert none is None
+    assert "sha256" in why
+
+
+def test_missing_weights_say_what_to_do(toy, tmp_path):
+    with pytest.raises(InputError, match="theratwin train toy"):
+        load_weights(toy, tmp_path / "nowhere")
+
+
+def test_weights_of_another_shape_are_refused(toy, tmp_path):
+    config = toy.config()
+    save_weights(tmp_path, toy, config, [UNet(2, 1, 1, width=8, levels=2)] * 2, {"limits": {}, "runs": []})
+    with pytest.raises(InputError, match="another shape"):
+        load_weights(toy, tmp_path)
+
+
+def test_a_network_too_large_to_ship_is_refused(toy, tmp_path):
+    with pytest.raises(InputError, match="MB"):
+        save_weights(tmp_path, toy, toy.config(), [UNet(3, 1, 1, width=64, levels=4)], {"limits": {}, "runs": []})
+    assert not list(tmp_path.glob("toy.safetensors"))
+
+
+def test_a_loss_that_is_no_number_ends_training(toy, tmp_path):
+    broken = Recipe(**{**vars(toy), "loss": lambda model, batch: toy_loss(model, batch) * float("nan")})
+    with pytest.raises(InputError, match="loss of toy"):
+        train(broken, "small", tmp_path)
+
+
+def test_cases_are_simulated_once(toy):
+    made = []
+    counted = Recipe(**{**vars(toy), "case": lambda seed, config: made.append(seed) or toy_case(seed, config)})
+    first = cases_of(counted, toy.config(), range(3))
+    second = cases_of(counted, toy.config(), range(4))
+    assert made == [0, 1, 2, 3]
+    assert all((a["truth"] == b["truth"]).all() for a, b in zip(first, second))
+
+
+def test_a_damaged_case_is_made_again(tmp_path):
+    kept(tmp_path, "1", lambda: {"x": np.arange(3)})
+    (tmp_path / "1.npz").write_bytes(b"PK damaged")
+    assert kept(tmp_path, "1", lambda: {"x": np.arange(5)})["x"].size == 5
+    assert kept(tmp_path, "1", lambda: {"x": np.arange(9)})["x"].size == 5
+
+
+def test_cases_of_other_data_lie_elsewhere():
+    assert kept_cases.cases_folder("a", {"mm": 4}) != kept_cases.cases_folder("a", {"mm": 5})
+    assert kept_cases.cases_folder("a", {"mm": 4}) == kept_cases.cases_folder("a", {"mm": 4})
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_without_bias_and_norm_twice_the_input_gives_twice_the_output(dims):
+    torch.manual_seed(0)
+    model, x = UNet(dims, 2, 1, width=4, levels=3, bias=False), torch.randn(1, 2, *(13, 10, 9)[:dims])
+    assert model(x).shape == (1, 1, *x.shape[2:])
+    assert torch.allclose(model(2 * x), 2 * model(x), atol=1e-5)
+    plain = UNet(dims, 2, 1, width=4, levels=3)
+    assert not torch.allclose(plain(2 * x), 2 * plain(x), atol=1e-5)
+    assert count([model]) < count([plain])
+
+
+def test_group_norm_is_used_where_asked():
+    assert any("Norm" in type(part).__name__ for part in UNet(2, 1, 1, width=4, levels=2, norm=True).modules())
+
+
+def test_patches_of_a_pointwise_network_are_the_whole():
+    image = np.random.default_rng(0).random((2, 21, 17, 9)).astype(np.float32)
+    told = []
+    made = patchwise(lambda x: x.sum(1, keepdim=True), image, (8, 8, 16), progress=lambda *a: told.append(a))
+    np.testing.assert_allclose(made, image.sum(0, keepdims=True), rtol=1e-5)
+    assert told[-1][0] == told[-1][1] > 8
+
+
+def test_patches_weigh_their_middles_more():
+    """A network wrong at its patch's edges is right in the whole's middle but for little."""
+
+    def wrong_at_edges(x):
+        made = x.clone()
+        made[..., 0] = made[..., -1] = 100.0
+        return made
+
+    made = patchwise(wrong_at_edges, np.zeros((1, 8, 40), np.float32), (8, 16))
+    assert made[0, :, 20].max() < 10.0
+    assert made[0, :, 0].min() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("length", "patch", "overlap"), [(64, 32, 0.5), (65, 32, 0.25), (10, 32, 0.5), (33, 32, 0.0)])
+def test_patches_cover_everything(length, patch, overlap):
+    starts = patch_starts(length, patch, overlap)
+    covered = np.zeros(length, bool)
+    for a in starts:
+        assert a >= 0
+        covered[a : a + patch] = True
+    assert covered.all()
+    assert starts[-1] + min(patch, length) == length
+
+
+LIMITS = {"counts": (1e5, 1e7)}
+
+
+@pytest.mark.parametrize("value", [9e4, 2e7, float("nan"), float("inf")])
+def test_what_lies_outside_is_said_and_the_fallback_used(value):
+    chosen = choose("auto", LIMITS, {"counts": value}, default=True)
+    assert chosen.method == "classical"
+    assert "counts" in chosen.reasons[0]
+    insisted = choose("network", LIMITS, {"counts": value}, default=True)
+    assert insisted.method == "network"
+    assert insisted.reasons == chosen.reasons
+
+
+def test_within_the_range_the_network_is_used_only_where_it_earned_it():
+    assert choose("auto", LIMITS, {"counts": 1e6}, default=True).method == "network"
+    assert choose("auto", LIMITS, {"counts": 1e6}, default=True).reasons == ()
+    chosen = choose("auto", LIMITS, {"counts": 1e6}, default=False)
+    assert chosen.method == "classical"
+    assert "default" in chosen.reasons[0]
+    assert choose("classical", LIMITS, {}, default=True).method == "classical"
+
+
+def test_no_weights_mean_the_fallback_or_an_error():
+    assert choose("auto", None, {}, default=False, why="none here").reasons == ("none here",)
+    with pytest.raises(InputError, match="weights: found none here"):
+        choose("network", None, {}, default=False, why="none here")
+    with pytest.raises(InputError, match="method"):
+        choose("best", LIMITS, {}, default=True)
+
+
+def test_a_feature_that_is_not_known_is_outside():
+    assert outside(LIMITS, {}) != ()
+    assert outside(LIMITS, {"counts": 1e5}) == ()
+
+
+def test_paired_differences_hold_their_truth():
+    random = np.random.default_rng(0)
+    within = 0
+    for seed in range(60):
+        common = random.standard_normal(20) * 5
+        found = paired(common + random.standard_normal(20) - 1.0, common, seed)
+        within += found.low <= -1.0 <= found.high
+        assert found.low <= found.difference <= found.high
+    assert within >= 50  # 95 % of 60 less three sd of the binomial, and the bootstrap's smallness at 20 cases
+    clear = paired([1.0, 1.1, 0.9, 1.0], [2.0, 2.2, 1.9, 2.1])
+    assert clear.better()
+    assert not clear.better(smaller=False)
+    assert clear.values()[:2] == [1.0, 2.05]
+
+
+@pytest.mark.parametrize(
+    "bad", [([1.0, 2.0], [1.0, 2.0]), ([1.0] * 3, [1.0] * 4), ([1.0, float("nan"), 2.0], [1.0] * 3)]
+)
+def test_pairs_that_are_none_are_refused(bad):
+    with pytest.raises(InputError, match="paired"):
+        paired(*bad)
+
+
+def test_configurations_are_checked(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text(TOY)
+    assert read_config(path, "small").training["steps"] == 5
+    assert read_config(path, "small").training["batch"] == 4
+    assert isinstance(read_config(path, "shipped"), Config)
+    with pytest.raises(InputError, match="size"):
+        read_config(path, "huge")
+    path.write_text(TOY.replace("[data]", "[date]"))
+    with pytest.raises(InputError, match=r"no \[data\]"):
+        read_config(path, "shipped")
+    path.write_text(TOY.replace("steps = 120", ""))
+    with pytest.raises(InputError, match="steps"):
+        read_config(path, "shipped")
+
+
+def test_the_rate_rises_and_falls():
+    assert rate(0.0) < 0.1 < rate(0.03)
+    assert rate(0.5) == pytest.approx(0.5)
+    assert rate(1.0) == pytest.approx(0.0, abs=1e-12)

@@ -1,0 +1,52 @@
+"""The tables of docs/ai: rows of docs/validation/results.json between two marks of each page.
+
+A row whose value is a list of five is a comparison (`dose.learning.paired.Paired.values`): network, classical method,
+their difference on the same cases, and its 95 % interval.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.runner import REPOSITORY
+
+PAGES = REPOSITORY / "docs" / "ai"
+MARKS = re.compile(r"(<!-- results:(\S+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+COMPARED = 5
+
+HEAD = """
+| figure | network | classical | difference (95 %) | unit | asked | holds |
+|---|---|---|---|---|---|---|
+"""
+
+
+def fill_pages(rows: list[dict], folder: Path = PAGES) -> None:
+    """Write the rows into all pages that ask for them."""
+    for page in sorted(folder.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        filled = MARKS.sub(lambda found: found[1] + table_of(rows, found[2]) + found[3], text)
+        if filled != text:
+            page.write_text(filled, encoding="utf-8")
+
+
+def table_of(rows: list[dict], prefix: str) -> str:
+    """The rows whose key begins so, as a table; the prefix itself is left out."""
+    chosen = [row for row in rows if row["key"].startswith(f"{prefix}/")]
+    return HEAD + "".join(_line(row, prefix) for row in chosen) + "\n" if chosen else "\n"
+
+
+def _line(row: dict, prefix: str) -> str:
+    name = row["key"].removeprefix(f"{prefix}/")
+    cells = [name, *_values(row["value"]), row["unit"], str(row["tolerance"]), "yes" if row["pass"] else "**no**"]
+    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |\n"
+
+
+def _values(value) -> list[str]:
+    if isinstance(value, list) and len(value) == COMPARED:
+        network, classical, difference, low, high = (f"{v:.3g}" for v in value)
+        return [network, classical, f"{difference} ({low} to {high})"]
+    shown = (
+        ", ".join(f"{v:.3g}" for v in value) if isinstance(value, list) else "none" if value is None else f"{value:.4g}"
+    )
+    return [shown, "", ""]
