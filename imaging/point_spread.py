@@ -14,8 +14,8 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.signal import fftconvolve
 
 from dose.errors import InputError, describe
+from imaging.recovery import FWHM_PER_SIGMA
 
-FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
 REACH_SIGMA = 4.0
 """Gaussians are cut at this many sigma, which leaves out 6e-5 of a line's integral."""
 

@@ -26,14 +26,11 @@ from imaging.recovery_fit import RecoveryCurve
 from imaging.region_masks import EMISSION, ScanMasks, masks_of
 from imaging.scan_budget import ScanBudget, contour_parts, counts_cv, recovery_cv, registration_cv
 from imaging.series import ImageSeries, StudyImages
-from imaging.volume_correction import iterative_yang
+from imaging.volume_correction import iterative_yang, weighted_means, with_rest
 
 logger = logging.getLogger(__name__)
 
 RECOVERIES = ("auto", "none", "geometric_transfer", "iterative_yang", "curve")
-
-DISJOINT_SHARE = 0.02
-"""Segments that share more than this part of the smaller one are not solved for together."""
 
 
 @dataclass(frozen=True)
@@ -214,35 +211,16 @@ def _budget(scan, image, name, mask, volume_mL, drawn: ScanMasks, how, recovery:
 
 def _means(scan, image: Volume, masks, how: Measurement, recovery: str, chain, matrices: dict) -> np.ndarray:
     """Mean of each region in Bq/mL after the correction of partial volume."""
-    plain = _plain_means(image, list(masks.values()))
-    if recovery == "none":
-        return plain
-    if recovery == "curve":
+    if recovery in ("none", "curve"):
+        plain = weighted_means(image.array, [mask.array for mask in masks.values()])
         volumes = np.array([float(m.array.sum(dtype=float)) * m.voxel_mL for m in masks.values()])
-        return plain / chain.curves[scan.modality].at(volumes)
-    _check_disjoint(masks)
-    rest = image.with_array(np.clip(1 - sum(m.array for m in masks.values()), 0, 1))
-    volumes = [*masks.values(), rest] if rest.array.any() else list(masks.values())
+        return plain if recovery == "none" else plain / chain.curves[scan.modality].at(volumes)
+    _, weights = with_rest(image, masks)
     key = (scan.frame_hash, tuple(masks), image.array.shape, image.affine.tobytes(), how.fwhm_mm)
     if key not in matrices:
-        matrices[key] = transfer_matrix([v.array for v in volumes], image.spacing_mm, how.fwhm_mm)
-    means = corrected_means(matrices[key], _plain_means(image, volumes))
+        matrices[key] = transfer_matrix(weights, image.spacing_mm, how.fwhm_mm)
+    means = corrected_means(matrices[key], weighted_means(image.array, weights))
     if recovery == "geometric_transfer":
         return means
     blur = GaussianSpread(image.spacing_mm, how.fwhm_mm)
-    return iterative_yang(image.array.astype(float), [v.array for v in volumes], blur, means)[1]
-
-
-def _plain_means(image: Volume, masks: list[Volume]) -> np.ndarray:
-    return np.array([float(np.vdot(m.array, image.array)) / float(m.array.sum(dtype=float)) for m in masks])
-
-
-def _check_disjoint(masks: dict[str, Volume]) -> None:
-    beyond = np.clip(sum(m.array for m in masks.values()) - 1, 0, 1)  # soft neighbours share a voxel without overlap
-    for name, mask in masks.items():
-        weight = mask.array
-        shared = float((weight * beyond).sum(dtype=float)) / float(weight.sum(dtype=float))
-        if shared > DISJOINT_SHARE:
-            found = f"{shared:.0%} of {name} in other regions too"
-            do = "give regions that do not overlap, or pass recovery='none'"
-            raise ImageError(describe("segmentation", found, "separate regions for partial volume correction", do))
+    return iterative_yang(image.array.astype(float), weights, blur, means)[1]

@@ -17,7 +17,6 @@ from scipy.special import erf
 
 from dose.errors import ImageError, InputError, describe
 from dose.provenance import load_table
-from imaging.geometry import Volume
 
 FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 """Full width at half maximum of a Gaussian in units of its sigma."""
@@ -114,23 +113,3 @@ def contour_sd(volume_mL: float, voxel_mm: float, how: Measurement) -> float:
     phi = erf(2 * u) - (1 - math.exp(-4 * u**2)) / (u * math.sqrt(math.pi))
     spread = volume_sd(volume_mL, voxel_mm, how.delineation_fwhm_mm)
     return float(phi / (2 * sphere_recovery(volume_mL, how.fwhm_mm)) * spread)
-
-
-def relative_sd(
-    volume_mL: float, grid: Volume, how: Measurement, *, is_recovered: bool, is_scan_alone: bool = False
-) -> float:
-    """Relative sd of a region's activity: calibration, noise, contour, and partial volume, taken as independent.
-
-    `is_scan_alone` leaves out calibration and contour, which all scans share (the calibration's `noise.csv` has them).
-
-    Partial volume is the change by one sd of the FWHM where it was corrected; otherwise the whole loss of a sphere in
-    a cold field, taken as the half-width of an even distribution.
-    """
-    recovery = sphere_recovery(volume_mL, how.fwhm_mm)
-    lost = (1 - recovery) / math.sqrt(3)
-    if is_recovered:
-        lost = 1 - sphere_recovery(volume_mL, how.fwhm_mm * (1 + how.fwhm_cv)) / recovery
-    voxel_mm = grid.voxel_mL ** (1 / 3) * 10
-    noise = how.noise_cv_1mL / math.sqrt(volume_mL)
-    shared = 0.0 if is_scan_alone else math.hypot(how.calibration_cv, contour_sd(volume_mL, voxel_mm, how))
-    return math.hypot(shared, noise, lost)

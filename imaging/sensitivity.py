@@ -82,7 +82,7 @@ def phantom_sensitivity(
     """Sensitivity from a region within an evenly filled cylinder, reconstructed in counts.
 
     The region holds activity x region volume / fill volume. `duration_s` is the time of all views together, and
-    `counts_sd` comes from the image (`imaging.region_statistics`): voxels of a reconstruction are not Poisson. For a
+    `counts_sd` comes from the image (`imaging.region_means`): voxels of a reconstruction are not Poisson. For a
     region that takes in the whole phantom and its blur, give it the volume of the fill, with no sd of either.
 
     Raises:

@@ -77,7 +77,7 @@ def partial_volume(
     if method not in METHODS:
         raise InputError(describe("method", f'"{method}"', f"one of {METHODS}", "choose one"))
     blur = psf if callable(psf) else GaussianSpread(image.spacing_mm, float(psf))
-    names, weights = _with_rest(image, masks)
+    names, weights = with_rest(image, masks)
     values = image.array.astype(float)
     measured = weighted_means(values, weights)
     matrix = mixing_matrix(weights, blur)
@@ -147,8 +147,12 @@ def _shift_covariance(image: Volume, weights, matrix, sd_mm: float, means) -> np
     return total
 
 
-def _with_rest(image: Volume, masks: Mapping[str, Volume]) -> tuple[tuple[str, ...], list[np.ndarray]]:
-    """Names and weights of all regions and of what is left."""
+def with_rest(image: Volume, masks: Mapping[str, Volume]) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Names and weights of all regions and of what is left, soft neighbours that share a voxel allowed.
+
+    Raises:
+        ImageError: no regions, empty ones, another grid, or regions that overlap.
+    """
     if not masks or not all(m.is_on_grid_of(image) and m.array.any() for m in masks.values()):
         found, do = "none, or one that is empty or on another grid", "draw them on this image"
         raise ImageError(describe("masks", found, "regions on the image's grid", do))
@@ -158,7 +162,14 @@ def _with_rest(image: Volume, masks: Mapping[str, Volume]) -> tuple[tuple[str, .
         shared = float((weight * np.clip(total - weight, 0, None) * (total > 1 + 1e-6)).sum()) / float(weight.sum())
         if shared > MOST_OVERLAP:
             found = f"{shared:.0%} of {name} in other regions too"
-            raise ImageError(describe("masks", found, "regions that do not overlap", "separate or join them"))
+            raise ImageError(
+                describe(
+                    "masks",
+                    found,
+                    "regions that do not overlap",
+                    "separate or join them, or leave partial volume as it is",
+                )
+            )
     rest = np.clip(1 - total, 0, 1)
     if not rest.any():
         return tuple(masks), weights

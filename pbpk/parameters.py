@@ -59,9 +59,6 @@ class Covariates:
             raise InputError(describe(f"patient.{unknown[0]}", "an unknown covariate", meant, "correct the name"))
         return cls(**{**defaults, **known}, assumed=tuple(name for name in defaults if name not in known))
 
-    def with_weight(self, weight_kg: float) -> Covariates:
-        return replace(self, weight_kg=weight_kg, assumed=tuple(a for a in self.assumed if a != "weight_kg"))
-
     @property
     def body_surface_m2(self) -> float:
         """Mosteller 1987."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from calibration.voxel_result import VoxelTIA
 from imaging.geometry import Volume
-from imaging.recovery import Measurement
+from imaging.recovery import FWHM_PER_SIGMA, Measurement
 from twin.dose_maps_scans import AlignedScans
 
 DRAWS = 16
@@ -23,8 +23,6 @@ DRAWS = 16
 
 GRAIN = 0.5
 """Width of the noise's grain over the FWHM of the image, as in `imaging.virtual_study`."""
-
-FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
-from dose.phantom.skeleton import quantities, site_masses_g, tissue_mass_g
+from dose.phantom.skeleton import quantities, site_masses_g
 
 UM_PER_CM = 1e4
 STEPS = 80
@@ -189,8 +189,3 @@ def surface_self(kind: str, mean_MeV: float, bone: str) -> float:
     """Absorbed fraction of bone surfaces for activity on them (ICRP 30), `bone` "trabecular" or "cortical"."""
     word = "alpha" if kind == "alpha" else "soft_beta" if mean_MeV < 0.2 else f"{bone}_beta"
     return quantities("surface_self")[word]
-
-
-def surface_mass_g(sex: str) -> float:
-    """Mass of the osteogenic cells, half on trabecular and half on cortical surfaces (ICRP 30)."""
-    return tissue_mass_g("bone_surface", sex)

@@ -18,14 +18,13 @@ from jaxtyping import Float
 
 from dose.errors import InputError, describe, nearest
 from dose.provenance import load_table
+from imaging.recovery import FWHM_PER_SIGMA
 
 NARROWEST_pixels2 = 0.01
 """Where the search begins: samples of this Gaussian are a single pixel."""
 
 HALVINGS = 60
 """Of the search's interval: to the last digit."""
-
-FWHM_PER_SIGMA = float(2 * np.sqrt(2 * np.log(2)))
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ import numpy as np
 from dose.errors import ImageError, InputError, describe
 from dose.provenance import load_table
 from imaging.projections import Projections
-
-FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+from imaging.recovery import FWHM_PER_SIGMA
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from dose.errors import ImageError, describe
-from imaging.geometry import Volume
 from imaging.registration.field import DisplacementField
 from imaging.registration.transform import SpatialTransform
 
@@ -34,21 +33,6 @@ def affine_from_sitk(transform) -> np.ndarray:
     matrix[:3, 3] = origin
     matrix[:3, :3] = np.stack([np.array(transform.TransformPoint(tuple(e))) - origin for e in np.eye(3)], axis=1)
     return matrix
-
-
-def field_from_sitk(transform, grid: Volume) -> DisplacementField:
-    """The displacements of any ITK transform at the voxel centres of `grid`."""
-    import SimpleITK as sitk
-
-    made = sitk.TransformToDisplacementField(
-        transform,
-        sitk.sitkVectorFloat64,
-        grid.array.shape[::-1],
-        grid.affine[:3, 3].tolist(),
-        grid.spacing_mm.tolist(),
-        (grid.affine[:3, :3] / grid.spacing_mm).ravel().tolist(),
-    )
-    return DisplacementField(sitk.GetArrayFromImage(made), grid.affine)
 
 
 def to_sitk(transform: SpatialTransform):

@@ -13,7 +13,6 @@ from zero to the Compton edge. Pulses are blurred by a Gaussian whose FWHM grows
 from __future__ import annotations
 
 from functools import cache
-from math import log, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from dose.errors import InputError, describe
 from dose.nuclides import Radionuclide, radionuclide
 from dose.provenance import load_table
+from imaging.recovery import FWHM_PER_SIGMA
 
 ELECTRON_keV = 510.99895
 """Rest energy of the electron (CODATA 2018)."""
@@ -35,8 +35,6 @@ FULLY_ABSORBED_keV = 60.0
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 """For integrals over the cosine of an angle: exact to rounding for Klein and Nishina below 2 MeV."""
-
-FWHM_PER_SIGMA = 2 * sqrt(2 * log(2))
 
 
 class Line(NamedTuple):

@@ -74,10 +74,10 @@ def test_yang_gives_an_image_that_is_the_object():
 
 
 def test_yang_also_starts_from_means_that_are_wrong():
-    from imaging.volume_correction import _with_rest, iterative_yang
+    from imaging.volume_correction import iterative_yang, with_rest
 
     image = image_of(SPREADS["gaussian"])
-    weights = _with_rest(image, regions())[1]
+    weights = with_rest(image, regions())[1]
     _, means, iterations = iterative_yang(image.array.astype(float), weights, SPREADS["gaussian"], np.ones(4))
     np.testing.assert_allclose(means, list(TRUTH.values()), rtol=2e-3)
     assert iterations > 3

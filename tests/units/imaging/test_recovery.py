@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dose.errors import ImageError, InputError
-from imaging.geometry import Volume
 from imaging.recovery import (
     blurred,
     contour_sd,
     corrected_means,
     measurement,
-    relative_sd,
     sphere_recovery,
     transfer_matrix,
     volume_sd,
@@ -64,14 +61,6 @@ def test_volume_and_contour_terms_by_hand():
     assert volume_sd(4 / 3 * math.pi, 3, 3) == pytest.approx(by_hand, rel=1e-12)
     big = contour_sd(1e6, 3, measurement("SPECT")) / volume_sd(1e6, 3, 3)
     assert big == pytest.approx(0.5, abs=0.03)  # counts go half with the volume for a large sphere: phi, R -> 1
-
-
-def test_uncorrected_small_regions_are_less_certain():
-    grid, how = Volume(np.zeros((2, 2, 2)), np.diag([5.0, 5, 5, 1])), measurement("SPECT")
-    assert relative_sd(10, grid, how, is_recovered=False) > relative_sd(10, grid, how, is_recovered=True)
-    assert relative_sd(10, grid, how, is_recovered=True) > relative_sd(1000, grid, how, is_recovered=True)
-    exact = replace(how, calibration_cv=0.0)
-    assert relative_sd(1000, grid, exact, is_recovered=True) < relative_sd(1000, grid, how, is_recovered=True)
 
 
 def test_an_unknown_modality_is_refused():
