@@ -13,6 +13,7 @@ from zero to the Compton edge. Pulses are blurred by a Gaussian whose FWHM grows
 from __future__ import annotations
 
 from functools import cache
+from math import log
 from typing import NamedTuple
 
 import numpy as np
