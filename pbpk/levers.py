@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from dose.errors import InputError, describe, nearest
 from pbpk.kinetics import Kinetics

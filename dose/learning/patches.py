@@ -15,12 +15,12 @@ from dose.learning.cases import Progress, silent
 @torch.no_grad()
 def patchwise(
     network: Callable[[torch.Tensor], torch.Tensor],
-    inputs: Float[np.ndarray, channel * space],
+    inputs: Float[np.ndarray, "channel ..."],
     patch: Sequence[int],
     *,
     overlap: float = 0.5,
     progress: Progress = silent,
-) -> Float[np.ndarray, output * space]:
+) -> Float[np.ndarray, "output ..."]:
     """A network's answer, float32; patches that overlap are averaged with Hann-like weights.
 
     Args:
