@@ -15,7 +15,23 @@ from dose.errors import InputError, describe, nearest
 if TYPE_CHECKING:
     from dose.learning.recipe import Recipe
 
-NETWORKS: dict[str, tuple[str, str, str]] = {}
+NETWORKS: dict[str, tuple[str, str, str]] = {
+    "sparse_views": ("imaging.networks.sparse_views", "RECIPE", "90 of 120 SPECT views from 30"),
+    "short_scan": ("imaging.networks.short_scan", "RECIPE", "projections of a short SPECT as if counted for long"),
+    "denoise_spect": ("imaging.networks.denoise_spect", "RECIPE", "noise out of reconstructed short SPECT"),
+    "denoise_pet": ("imaging.networks.denoise_pet", "RECIPE", "noise out of low-count PET"),
+    "organs": ("imaging.networks.organs", "RECIPE", "organs on PET/CT and SPECT/CT"),
+    "organs_25d": ("imaging.networks.organs_25d", "RECIPE", "the same, slice by slice"),
+    "lesions_pet": ("imaging.networks.lesions_pet", "RECIPE", "lesions on PSMA and SSTR PET"),
+    "lesions_spect": (
+        "imaging.networks.lesions_spect",
+        "RECIPE",
+        "lesions on SPECT, with the diagnostic PET's as prior",
+    ),
+    "dose_residual": ("dose.network.residual", "RECIPE", "what tissue kernels leave over against Monte Carlo"),
+    "dose_unet": ("dose.network.unet", "RECIPE", "dose from density and time-integrated activity"),
+    "dose_kernels": ("dose.network.kernels", "RECIPE", "dose kernels by the density about each voxel"),
+}
 """By name: module and name of the recipe in it, and in words what the network is for."""
 
 

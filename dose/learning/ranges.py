@@ -61,5 +61,5 @@ def choose(
     if method == "network":
         return Choice("network", said)
     if not default:
-        return Choice("classical", ("the network is not the default: see its page in docs/ai",))
+        return Choice("classical", ("the network is not the default: see its page in docs/ai", *said))
     return Choice("classical", said) if said else Choice("network")

@@ -57,6 +57,7 @@ class Recipe:
         network: the untrained network.
         loss: of a network on a batch (tensors), a scalar.
         limits: by feature, the range within which the network may be used (`dose.learning.ranges`), from cases.
+        after: what else is done to the weights in a folder once they are trained.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Recipe:
     network: Callable[[Config], torch.nn.Module]
     loss: Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
     limits: Callable[[Sequence[Case], Config], Mapping[str, tuple[float, float]]]
+    after: Callable[[Path], object] | None = None
 
     def config(self, size: str = "shipped") -> Config:
         """The configuration of a size.

@@ -84,7 +84,10 @@ def train(
         members.append(member)
         runs.append(asdict(run))
     card = {"limits": {k: list(v) for k, v in recipe.limits(cases, config).items()}, "runs": runs}
-    return save_weights(out, recipe, config, members, card)
+    path = save_weights(out, recipe, config, members, card)
+    if recipe.after is not None:
+        recipe.after(out)
+    return path
 
 
 def _trained(

@@ -1,0 +1,246 @@
+"""Denoising networks: homogeneity, fallback and its reasons, inputs refused, training without truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dose.errors import ImageError, InputError
+from dose.learning.weights import save_weights
+from imaging.geometry import Volume
+from imaging.networks import denoise, denoise_batches, denoise_pet, denoise_spect
+from imaging.networks.denoise import Denoiser, Filter, applied, features, filtered, smoothed
+from imaging.networks.denoise_frames import fitted, halves, learned_from_pairs
+from imaging.networks.denoise_gaussian import WIDTHS_mm, body_rmse, chosen_filter, oracle_fwhm_mm
+from imaging.networks.denoise_pet import denoised_pet
+from imaging.networks.denoise_spect import denoised_spect
+from imaging.projections import EnergyWindow, Projections
+
+GRID = np.diag([5.0, 5.0, 5.0, 1.0])
+KNOWN = {"pet": {"nuclide": "18F"}, "spect": {"line_keV": 208.0}}
+CALLS = {"pet": denoised_pet, "spect": denoised_spect}
+RECIPES = {"pet": denoise_pet.RECIPE, "spect": denoise_spect.RECIPE}
+
+
+def a_case(seed: int = 0, shape=(16, 32, 30), noise: float = 0.5):
+    """A hot box in a warm one, twice with noise."""
+    random = np.random.default_rng(seed)
+    true = np.zeros(shape, np.float32)
+    true[2:-2, 4:-4, 4:-4] = 1.0
+    true[5:10, 10:18, 10:18] = 6.0
+    true = smoothed(true, 1.5)
+
+    def scan():
+        return (true + noise * np.sqrt(true) * random.standard_normal(shape)).astype(np.float32)
+
+    labels = (true > 0.5).astype(np.uint8)
+    return {"noise_free": true, "first": scan(), "second": scan(), "labels": labels, "spacing_mm": np.full(3, 5.0)}
+
+
+def a_network(seed: int = 0, tiny: bool = True) -> Denoiser:
+    torch.manual_seed(seed)
+    return Denoiser(1, (2.0, 4.0, 8.0), 4, 2).eval() if tiny else denoise.network(denoise_pet.RECIPE.config())
+
+
+def small(recipe):
+    """The configuration, of a few seconds."""
+    config = recipe.config("small")
+    network = {"reach": 1, "widths_voxels": [2.0, 4.0, 8.0], "width": 4, "levels": 2}
+    training = {**config.training, "patch": [4, 16, 16], "batch": 4, "members": 1, "steps": 60}
+    return replace(config, network=network, training=training)
+
+
+def saved(recipe, folder, *, default: bool, limits=None):
+    """Weights of an untrained network, with the range of one case."""
+    config, case = small(recipe), a_case()
+    wide = denoise.limits([case], config)
+    card = {"limits": {k: list(v) for k, v in (limits or wide).items()}, "default": default}
+    torch.manual_seed(1)
+    save_weights(folder, recipe, config, [recipe.network(config)], card)
+    return Volume(case["first"], GRID)
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_twice_the_activity_gives_twice_the_answer(kind, tmp_path):
+    image = saved(RECIPES[kind], tmp_path, default=True)
+    ask = {**KNOWN[kind], "weights": tmp_path, "method": "network"}
+    once, twice = (CALLS[kind](image.with_array(k * image.array), **ask) for k in (1.0, 2.0))
+    np.testing.assert_allclose(twice.volume.array, 2 * once.volume.array, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(twice.sd.array, 2 * once.sd.array, rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_with_biases_would_not_double():
+    image, model = a_case()["first"], a_network()
+    model.unet.last.register_parameter("bias", torch.nn.Parameter(torch.ones(2)))
+    once, twice = applied(model, image)[0], applied(model, np.float32(1000.0) + image)[0]
+    assert np.abs(twice - once - 1000.0).max() > 1.0
+
+
+def test_a_constant_image_with_an_untrained_network_changes_by_its_own_scale_only():
+    model = a_network()
+    ones, sevens = (applied(model, np.full((9, 12, 10), v, np.float32))[0] for v in (1.0, 7.0))
+    np.testing.assert_allclose(sevens, 7 * ones, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (9, 13, 31), (17, 8, 20)])
+def test_any_shape_comes_back(shape):
+    image = np.random.default_rng(0).poisson(5.0, shape).astype(np.float32)
+    mean, sd = applied(a_network(), image)
+    assert mean.shape == sd.shape == shape
+    assert mean.min() >= 0
+    assert sd.min() >= 0
+
+
+@pytest.mark.parametrize("kind", CALLS)
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((10, 10, 10)), "activity above zero"),
+        (-np.ones((10, 10, 10)), "activity above zero"),
+        (np.ones((10, 7, 10)), "8 voxels or more"),
+    ],
+)
+def test_images_that_cannot_be_denoised_are_refused(kind, array, words):
+    with pytest.raises(InputError, match=words):
+        CALLS[kind](Volume(array, GRID), **KNOWN[kind])
+
+
+def test_a_method_or_nuclide_that_is_not_known_is_refused():
+    image = Volume(np.ones((10, 10, 10)), GRID)
+    with pytest.raises(InputError, match="method"):
+        denoised_pet(image, nuclide="18F", method="magic")
+    with pytest.raises(InputError, match="positron"):
+        denoised_pet(image, nuclide="177Lu")
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_without_weights_the_filter_is_used_and_says_why(kind, tmp_path):
+    image = Volume(a_case()["first"], GRID)
+    found = CALLS[kind](image, **KNOWN[kind], weights=tmp_path)
+    assert found.choice.method == "classical"
+    assert "theratwin train" in found.choice.reasons[0]
+    with pytest.raises(InputError, match="weights"):
+        CALLS[kind](image, **KNOWN[kind], weights=tmp_path, method="network")
+
+
+def test_what_lies_outside_the_range_goes_to_the_filter_with_reasons(tmp_path):
+    image = saved(denoise_pet.RECIPE, tmp_path, default=True)
+    ask = {"nuclide": "18F", "weights": tmp_path}
+    assert denoised_pet(image, **ask).choice.method == "network"
+    coarse = Volume(image.array, np.diag([9.0, 9.0, 9.0, 1.0]))
+    found = denoised_pet(coarse, **ask)
+    assert found.choice.method == "classical"
+    assert "voxel_mm is 9" in found.choice.reasons[0]
+    forced = denoised_pet(coarse, **ask, method="network")
+    assert forced.choice.method == "network"
+    assert forced.choice.reasons == found.choice.reasons
+
+
+def test_weights_that_are_no_default_are_used_only_when_asked_for(tmp_path):
+    image = saved(denoise_pet.RECIPE, tmp_path, default=False)
+    assert denoised_pet(image, nuclide="18F", weights=tmp_path).choice.method == "classical"
+    assert denoised_pet(image, nuclide="18F", weights=tmp_path, method="network").choice.method == "network"
+
+
+def test_another_photon_energy_is_outside_the_range(tmp_path):
+    image = saved(denoise_spect.RECIPE, tmp_path, default=True, limits={denoise_spect.LINE: (203.0, 213.0)})
+    found = [denoised_spect(image, line_keV=line, weights=tmp_path).choice.method for line in (208.0, 113.0)]
+    assert found == ["network", "classical"]
+
+
+def test_noise_and_grain_follow_noise_and_resolution():
+    quiet, loud = (Volume(a_case(noise=n)["first"], GRID) for n in (0.1, 0.8))
+    assert features(loud)["noise"] > 1.5 * features(quiet)["noise"]
+    blurred = loud.with_array(smoothed(loud.array, 2.5))
+    assert features(blurred)["grain"] > features(loud)["grain"] + 0.2
+    doubled = loud.with_array(2 * loud.array)
+    assert features(doubled) == pytest.approx(features(loud), rel=1e-4)
+
+
+def test_the_filter_keeps_the_total_and_the_oracle_is_never_worse():
+    case = a_case(noise=0.8)
+    best = chosen_filter([case, a_case(seed=1, noise=0.3)])
+    image = denoise.as_volume(case, "first")
+    errors = {w: body_rmse(filtered(image, Filter(w, 1.0))[0], case) for w in WIDTHS_mm}
+    assert errors[oracle_fwhm_mm(case)] == min(errors.values())
+    assert errors[oracle_fwhm_mm(case)] < 0.7 * errors[0.0]
+    assert best.fwhm_mm in WIDTHS_mm
+    even = Volume(np.full((12, 12, 12), 3.0), GRID)
+    np.testing.assert_allclose(filtered(even, best)[0], 3.0, rtol=1e-5)
+
+
+def test_pairs_hold_no_truth():
+    case = a_case()
+    blind = {name: case[name] for name in ("first", "second", "spacing_mm")}
+    config = small(denoise_pet.RECIPE)
+    drawn = denoise_batches.pairs([blind], np.random.default_rng(0), config)
+    assert drawn["input"].shape == (16, 6, 16, 16)
+    with pytest.raises(KeyError):
+        denoise_batches.batch([blind], np.random.default_rng(0), config)
+
+
+def test_small_regions_are_seen_as_often_as_large_ones():
+    case = a_case(noise=0.0)
+    labels = np.zeros_like(case["labels"])
+    labels[2:-2], labels[12, 28, 5] = 1, 2
+    config = small(denoise_pet.RECIPE)
+    told = replace(config, training={**config.training, "regions": 1.0})
+    random, case = np.random.default_rng(0), case | {"labels": labels}
+    seen = [
+        labels[tuple(denoise_batches._centre(case["first"], case, random, c))]
+        for c in (told, config)
+        for _ in range(100)
+    ]
+    assert 30 < np.sum(np.array(seen[:100]) == 2) < 70
+    assert np.sum(np.array(seen[100:]) == 2) < 10
+
+
+@pytest.mark.slow
+def test_training_on_noise_alone_comes_near_the_truth():
+    config = small(denoise_pet.RECIPE)
+    config = replace(config, training={**config.training, "steps": 150})
+    cases = [a_case(seed) for seed in range(3)]
+    torch.manual_seed(0)
+    model = denoise.network(config)
+    before = body_rmse(applied(model, cases[0]["first"])[0], cases[0])
+    recipe = replace(denoise_pet.RECIPE, batch=denoise_batches.pairs)
+    after = body_rmse(applied(fitted(model, recipe, cases, config, seed=0), cases[0]["first"])[0], cases[0])
+    assert after < 0.95 * before  # the untrained network is a Gaussian filter but for its first weights
+    assert after < 0.7 * body_rmse(cases[0]["first"], cases[0])
+
+
+def test_learning_from_pairs_writes_weights_that_the_call_takes(tmp_path):
+    case = a_case()
+    pair = tuple(Volume(case[name], GRID) for name in ("first", "second"))
+    told = []
+    ask = {"features": {denoise_pet.RANGE: 0.44}, "steps": 2, "progress": lambda *words: told.append(words)}
+    made = learned_from_pairs(denoise_pet.RECIPE, [pair], tmp_path, **ask)
+    assert (len(told), made.default) == (2, False)
+    found = denoised_pet(pair[0], nuclide="18F", weights=tmp_path, method="network")
+    assert found.choice.reasons == ()
+    again = learned_from_pairs(denoise_pet.RECIPE, [pair], tmp_path / "more", start=made, **ask)
+    assert again.card["sha256"] != made.card["sha256"]
+
+
+def test_pairs_that_are_none_are_refused(tmp_path):
+    one, other = Volume(np.ones((8, 8, 8)), GRID), Volume(np.ones((9, 8, 8)), GRID)
+    with pytest.raises(ImageError, match="two grids"):
+        learned_from_pairs(denoise_pet.RECIPE, [(one, other)], tmp_path)
+    with pytest.raises(InputError, match="0 pairs"):
+        learned_from_pairs(denoise_pet.RECIPE, [], tmp_path)
+
+
+def test_halves_of_counts_are_independent_and_sum_to_the_whole():
+    counts = np.random.default_rng(0).poisson(4.0, (1, 6, 40, 40)).astype(np.float32)
+    peak = EnergyWindow(187.0, 229.0, "peak", 208.0)
+    whole = Projections(counts, (peak,), np.arange(6) * 60.0, np.full(6, 200.0), np.full(6, 20.0), 5.0, np.zeros(3))
+    first, second = halves(whole, seed=1)
+    np.testing.assert_array_equal(first.counts + second.counts, whole.counts)
+    assert abs(np.corrcoef(first.counts.ravel(), second.counts.ravel())[0, 1]) < 0.04
+    assert np.corrcoef(first.counts.ravel(), whole.counts.ravel())[0, 1] > 0.6
+    np.testing.assert_allclose(first.frame_s, 10.0)
+    with pytest.raises(ImageError, match="whole"):
+        halves(whole.with_counts(counts + 0.3), seed=1)

@@ -1,0 +1,118 @@
+"""lesions_spect: fates of lesions, priors, what is refused and flagged; how good it is stands in docs/ai."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dose.errors import ImageError, InputError
+from imaging.geometry import Volume
+from imaging.networks.lesions_prior import FATES, NO_PRIOR, fates, moved, prior_channel, shrunk
+from imaging.networks.lesions_spect import field_mean, segment_lesions_spect
+
+AFFINE = np.diag([6.0, 6.0, 6.0, 1.0])
+SHAPE = (14, 24, 32)
+
+
+def ball(centre, radius: float) -> np.ndarray:
+    far = sum((axis - c) ** 2 for axis, c in zip(np.ogrid[tuple(slice(0, n) for n in SHAPE)], centre))
+    return np.asarray(far <= radius**2)
+
+
+BIG, SMALL = ball((7, 12, 8), 3), ball((7, 12, 24), 2)
+
+
+def scan(factor: float = 1e4) -> Volume:
+    noise = 0.05 * np.random.default_rng(1).standard_normal(SHAPE)
+    return Volume(factor * (np.where(BIG, 9.0, np.where(SMALL, 7.0, 0.7)) + noise), AFFINE)
+
+
+def prior(*masks) -> Volume:
+    return Volume(0.9 * np.logical_or.reduce([np.zeros(SHAPE, bool), *masks]), AFFINE)
+
+
+def test_the_classical_method_copies_the_prior_where_there_is_one():
+    found = segment_lesions_spect(scan(), tracer="psma", prior=prior(SMALL), method="classical")
+    np.testing.assert_array_equal(found.mask.array > 0, SMALL)
+    both = segment_lesions_spect(scan(), tracer="psma", method="classical")
+    np.testing.assert_array_equal(both.mask.array > 0, BIG | SMALL)
+
+
+@pytest.mark.parametrize("method", ["classical", "network"])
+def test_the_unit_of_the_activity_does_not_matter(method):
+    made = [segment_lesions_spect(scan(f), tracer="psma", prior=prior(BIG), method=method) for f in (1e4, 3e4)]
+    np.testing.assert_array_equal(made[0].mask.array, made[1].mask.array)
+
+
+def test_the_lesions_activity_is_that_of_the_image():
+    found = segment_lesions_spect(scan(), tracer="psma", method="classical")
+    assert found.burden is not None
+    held = float(scan().array[BIG | SMALL].sum()) * scan().voxel_mL / 1e6
+    assert found.burden.activity_MBq.value == pytest.approx(held, rel=1e-5)  # type: ignore[union-attr]
+
+
+def test_a_prior_moves_the_networks_answer():
+    with_one = segment_lesions_spect(scan(), tracer="psma", prior=prior(BIG), method="network").probability.array
+    with_none = segment_lesions_spect(scan(), tracer="psma", prior=prior(), method="network").probability.array
+    assert with_one[BIG].mean() > with_none[BIG].mean()
+
+
+def test_another_nuclide_and_coarse_voxels_are_flagged():
+    other = segment_lesions_spect(scan(), tracer="psma", nuclide="90Y", method="network").choice
+    assert any("90Y" in reason for reason in other.reasons)
+    assert segment_lesions_spect(scan(), tracer="psma", nuclide="90Y").choice.method == "classical"
+    coarse = Volume(scan().array[::2, ::2, ::2], np.diag([12.0, 12.0, 12.0, 1.0]))
+    assert any("voxel_mm" in r for r in segment_lesions_spect(coarse, tracer="psma", method="network").choice.reasons)
+
+
+def test_without_a_prior_the_network_is_not_taken_unasked():
+    choice = segment_lesions_spect(scan(), tracer="psma").choice
+    assert choice.method == "classical"
+    assert "not the default" in choice.reasons[0]
+
+
+def test_what_is_no_prior_is_refused():
+    with pytest.raises(InputError, match="probabilities"):
+        segment_lesions_spect(scan(), tracer="psma", prior=scan())
+    with pytest.raises(InputError, match="copied"):
+        segment_lesions_spect(scan(), tracer="psma", rule="copied")
+    with pytest.raises(ImageError, match="uptake"):
+        segment_lesions_spect(scan(0.0), tracer="psma")
+
+
+def test_fates_come_in_their_parts():
+    earlier, later = fates(20_000, np.random.default_rng(0))
+    assert len(earlier & later) / 20_000 == pytest.approx(FATES["stays"], abs=0.02)
+    assert len(earlier - later) / 20_000 == pytest.approx(FATES["vanished"], abs=0.02)
+    assert len(later - earlier) / 20_000 == pytest.approx(FATES["appeared"], abs=0.02)
+
+
+def test_shrunk_lesions_lose_their_rim_and_never_grow():
+    lesion = np.where(BIG, 1, 0)
+    made = [shrunk(lesion, np.random.default_rng(seed)) for seed in range(30)]
+    sizes = np.array([(one > 0).sum() for one in made])
+    assert sizes.min() < 0.85 * BIG.sum()
+    assert sizes.max() == BIG.sum()
+    assert all(((one > 0) <= BIG).all() for one in made)
+    assert all(one[7, 12, 8] == 1 for one in made)
+
+
+def test_the_prior_shows_the_earlier_scans_lesions_or_nothing_at_all():
+    lesion = np.where(BIG, 1, np.where(SMALL, 2, 0))
+    made = [prior_channel(lesion, {1}, 6.0, np.random.default_rng(seed)) for seed in range(40)]
+    dropped = [one for one in made if one.max() == NO_PRIOR]
+    shown = [one for one in made if one.max() > NO_PRIOR]
+    assert 5 < len(dropped) < 25
+    assert all((one == NO_PRIOR).all() for one in dropped)
+    assert np.mean([one[BIG].mean() for one in shown]) > 4 * np.mean([one[SMALL].mean() for one in shown])
+    assert all(0 <= one.min() <= one.max() <= 1 for one in shown)
+
+
+def test_a_moved_prior_keeps_its_sum():
+    one = BIG.astype(float)
+    assert moved(one, 6.0, np.random.default_rng(2)).sum() == pytest.approx(one.sum(), rel=0.02)
+
+
+def test_the_fields_mean_is_that_of_its_voxels():
+    case = {"counts": np.array([[5, 10, 30]] * 4)}
+    assert field_mean(case, np.array([0.0, 2.0, 1.0]), np.random.default_rng(0)) == pytest.approx(50 / 40)
