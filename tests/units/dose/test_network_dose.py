@@ -129,7 +129,10 @@ def test_a_scene_is_told_by_its_seed_and_has_no_activity_in_air():
     assert one.nuclide == "90Y"
 
 
-@pytest.mark.parametrize("part", [residual, unet, kernels])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("part", [pytest.param(residual, marks=SLOW), pytest.param(unet, marks=SLOW), kernels])
 def test_training_writes_weights_that_load_and_a_spread(part, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = {"steps": 2, "batch": 1, "learning_rate": 1e-3, "cases": 2, "held_out": 1, "members": 2}

@@ -58,6 +58,7 @@ def test_the_shipped_network_finds_liver_and_kidneys_where_they_are_though_not_w
     assert min(dice.values()) > 0.5
 
 
+@pytest.mark.slow
 def test_left_lies_at_the_left_even_in_a_volume_stored_from_left_to_right(abdomen, found):
     emission, ct = scan(abdomen)
     turned = np.array(ct.affine)
@@ -70,6 +71,7 @@ def test_left_lies_at_the_left_even_in_a_volume_stored_from_left_to_right(abdome
     assert np.array_equal(again.labels.array[:, :, ::-1], found.labels.array)
 
 
+@pytest.mark.slow
 def test_doubled_activity_gives_the_same_organs(abdomen, found):
     emission, ct = scan(abdomen)
     twice = segment_organs(emission.with_array(2 * emission.array), ct, modality="SPECT", method="network")
