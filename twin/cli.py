@@ -14,6 +14,7 @@ from rich.markup import escape
 from dose.errors import InputError, TheratwinError, describe
 from twin.cli_images import add_image_commands
 from twin.cli_networks import add_network_commands
+from twin.cli_segment import add_segment_command
 from twin.cli_trial import trial_app
 from twin.cli_work import (
     console,
@@ -243,6 +244,7 @@ def doctor(out: Out = Path()):
 
 add_image_commands(app, told_in_words)
 add_network_commands(app, told_in_words)
+add_segment_command(app, told_in_words)
 app.add_typer(trial_app(told_in_words), name="trial")
 
 

@@ -35,12 +35,17 @@ LEAST_SHARE = 0.02
 
 def dose_slices(dose_Gy: Volume, regions: Mapping[str, np.ndarray], title: str) -> Figure:
     """Two rows of three views; `regions` are shares of voxels [z, y, x] on the grid of the dose."""
-    dose, turned = _upright(dose_Gy.array, dose_Gy), {k: _upright(v, dose_Gy) for k, v in regions.items()}
+    return volume_slices(dose_Gy, regions, title, "Gy")
+
+
+def volume_slices(volume: Volume, regions: Mapping[str, np.ndarray], title: str, unit: str) -> Figure:
+    """As `dose_slices`, of any volume that is not below zero on the whole."""
+    dose, turned = _upright(volume.array, volume), {k: _upright(v, volume) for k, v in regions.items()}
     top = max(float(np.sort(dose, axis=None)[-min(HOT_VOXELS, dose.size)]), float(dose.max()) / 10, 1e-12)
     box = _box(dose, top)
     dose, turned = dose[box], {k: v[box] for k, v in turned.items()}
     through = _through(dose, turned)
-    spacing = dose_Gy.spacing_mm[::-1]
+    spacing = volume.spacing_mm[::-1]
     colours = dict(zip(turned, (LINES[k % len(LINES)] for k in range(len(turned))), strict=True))
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(10.5, 7.6), layout="constrained")
@@ -53,7 +58,7 @@ def dose_slices(dose_Gy: Volume, regions: Mapping[str, np.ndarray], title: str) 
             _outlines(
                 axes[1, column], {k: v.take(through[axis], axis) for k, v in turned.items()}, view, spacing, colours
             )
-        figure.colorbar(image, ax=axes, shrink=0.7, label="Gy", extend="max")
+        figure.colorbar(image, ax=axes, shrink=0.7, label=unit, extend="max")
         marks = [Line2D([], [], color=colours[k], label=readable(k)) for k in list(turned)[: len(LINES)]]
         if marks:
             axes[1, 2].legend(handles=marks, loc="upper right", fontsize=7, facecolor="#555555", labelcolor="white")

@@ -1,0 +1,108 @@
+"""In which scan of a folder regions are drawn, which CT belongs to it, and its lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dose.errors import ImageError, InputError, describe
+from imaging.decay import nuclide_name
+from imaging.geometry import Volume
+from imaging.region_masks import EMISSION
+from imaging.series import ImageSeries, StudyImages
+from imaging.suv import suv_image
+from pbpk.parameters import ligand
+from twin.study import split_tracer
+
+if TYPE_CHECKING:
+    from imaging.networks.lesions_result import LesionSegmentation
+
+
+def scan_of(images: StudyImages, mark: str | None = None) -> ImageSeries:
+    """The scan whose hash begins with `mark`; else the first PET that has a CT in its frame, else the first SPECT that
+    has one, else the first PET, else the first SPECT.
+
+    Raises:
+        ImageError: no PET or SPECT.
+        InputError: none, or several, of this mark.
+    """
+    scans = [scan for scan in images.of(*EMISSION) if scan.frame == 0]
+    if not scans:
+        raise ImageError(describe("folder", "no PET or SPECT image", "one or more", "give the folder that holds one"))
+    if mark:
+        found = [scan for scan in scans if scan.series_uid_hash.startswith(mark)]
+        if len(found) != 1:
+            known = ", ".join(scan.series_uid_hash[:8] for scan in scans)
+            raise InputError(
+                describe("scan", f'"{mark}" fits {len(found)} series', f"one of {known}", "give more of it")
+            )
+        return found[0]
+    return min(scans, key=lambda s: (ct_of(images, s) is None, s.modality != "PET", s.reference_at is None, _moment(s)))
+
+
+def _moment(scan: ImageSeries) -> float:
+    return scan.reference_at.timestamp() if scan.reference_at else 0.0
+
+
+def ct_of(images: StudyImages, scan: ImageSeries) -> ImageSeries | None:
+    """The largest CT in the scan's frame of reference; None where there is none."""
+    shared = [ct for ct in images.of("CT") if scan.frame_hash and ct.frame_hash == scan.frame_hash]
+    return max(shared, key=lambda ct: ct.volume.array.size, default=None)
+
+
+def family_of(tracer: str | None) -> str:
+    """ "psma" or "sstr", by the ligand of a tracer.
+
+    Raises:
+        InputError: no tracer, or one that is not known.
+    """
+    return ligand(split_tracer(tracer, "lesions")[0]).target
+
+
+def lesions_of(
+    images: StudyImages,
+    scan: ImageSeries,
+    ct: ImageSeries | None,
+    organs: Mapping[str, Volume],
+    family: str,
+    method: str,
+) -> tuple[LesionSegmentation, list[str]]:
+    """Lesions of the scan, and what is to be said; a SPECT's are looked for with the diagnostic PET's as prior."""
+    hu = ct.volume if ct is not None else None
+    if scan.modality == "PET":
+        return _pet_lesions(scan, hu, organs, family, method), []
+    prior, said = _prior(images, scan, family)
+    from imaging.networks.lesions_spect import segment_lesions_spect
+
+    found = segment_lesions_spect(
+        scan.volume, hu, tracer=family, prior=prior, nuclide=nuclide_name(scan), organs=organs, method=method
+    )
+    return found, said
+
+
+def _pet_lesions(scan: ImageSeries, ct: Volume | None, organs, family: str, method: str) -> LesionSegmentation:
+    from imaging.networks.lesions_pet import segment_lesions
+
+    return segment_lesions(suv_image(scan), ct, tracer=family, organs=organs, method=method)
+
+
+def _prior(images: StudyImages, scan: ImageSeries, family: str) -> tuple[Volume | None, list[str]]:
+    """Probability of lesion of the first PET with a CT, brought to the scan, and in words what was done."""
+    cts = (ct_of(images, pet) for pet in images.of("PET"))
+    pairs = [(pet, ct) for pet, ct in zip(images.of("PET"), cts) if pet.frame == 0 and ct is not None]
+    if not pairs:
+        return None, ["no PET with a CT: lesions of the SPECT are drawn without a prior"]
+    pet, ct = pairs[0]
+    found = _pet_lesions(pet, ct.volume, None, family, "auto").probability
+    if pet.frame_hash == scan.frame_hash:
+        return found, ["the diagnostic PET's lesions were the prior"]
+    own = ct_of(images, scan)
+    if own is None:
+        return None, ["no CT in the SPECT's frame to bring the PET's lesions by: they were no prior"]
+    from imaging.registration import register, resample
+
+    registration = register(own, ct, stages=("rigid",))
+    if registration.refused:
+        return None, [f"the PET's lesions were no prior: {'; '.join(registration.notes)}"]
+    words = ["the diagnostic PET's lesions were the prior, brought over by CT to CT", *registration.notes]
+    return resample(found, registration.transform, scan.volume), words
