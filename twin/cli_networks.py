@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -32,8 +33,12 @@ def networks():
     for column in frame.columns:
         table.add_column(str(column))
     for row in frame.itertuples(index=False):
-        table.add_row(*(escape({True: "yes", False: "no"}.get(cell, str(cell))) for cell in row))
+        table.add_row(*(escape(_cell(cell)) for cell in row))
     console.print(table)
+
+
+def _cell(value) -> str:
+    return str(value) if not isinstance(value, (bool, np.bool_)) else "yes" if value else "no"
 
 
 def train(
@@ -44,7 +49,8 @@ def train(
     ] = Path("networks-out"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first member; cases have seeds of their own.")] = 0,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="End by then (not reproducible across machines).")
+        float | None,
+        typer.Option("--minutes", min=0.01, help="Steps end by then, simulation not counted."),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="Of torch, such as cpu or cuda.")] = None,
 ):
@@ -61,7 +67,7 @@ def train(
     from twin.plots_networks import training_curves
 
     training_curves(name, card["runs"]).savefig(out / f"{name}.png", dpi=110)
-    loss = card["runs"][-1]["curve"][-1][2]
+    loss = card.get("solved_loss", card["runs"][-1]["curve"][-1][2])
     kilobytes, mark, where = card["bytes"] / 1000, card["sha256"][:12], escape(str(out))
     console.print(f"{escape(str(weights))}: {kilobytes:.0f} kB, held-out loss {loss:.4g}, sha256 {mark}")
     console.print(f'To use them: THERATWIN_WEIGHTS={where}, and method="network".')

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -15,24 +15,42 @@ from dose.errors import InputError, describe, nearest
 if TYPE_CHECKING:
     from dose.learning.recipe import Recipe
 
-NETWORKS: dict[str, tuple[str, str, str]] = {
-    "sparse_views": ("imaging.networks.sparse_views", "RECIPE", "90 of 120 SPECT views from 30"),
-    "short_scan": ("imaging.networks.short_scan", "RECIPE", "projections of a short SPECT as if counted for long"),
-    "denoise_spect": ("imaging.networks.denoise_spect", "RECIPE", "noise out of reconstructed short SPECT"),
-    "denoise_pet": ("imaging.networks.denoise_pet", "RECIPE", "noise out of low-count PET"),
-    "organs": ("imaging.networks.organs", "RECIPE", "organs on PET/CT and SPECT/CT"),
-    "organs_25d": ("imaging.networks.organs_25d", "RECIPE", "the same, slice by slice"),
-    "lesions_pet": ("imaging.networks.lesions_pet", "RECIPE", "lesions on PSMA and SSTR PET"),
-    "lesions_spect": (
-        "imaging.networks.lesions_spect",
-        "RECIPE",
-        "lesions on SPECT, with the diagnostic PET's as prior",
+
+class Listed(NamedTuple):
+    """Where a network's recipe is, what it is for in words, and in which package's folders its files lie."""
+
+    module: str
+    attribute: str
+    purpose: str
+    package: str = "imaging.networks"
+
+
+DOSE, IMAGING = "dose.network", "imaging.networks"
+
+NETWORKS: dict[str, Listed] = {
+    "sparse_views": Listed(f"{IMAGING}.sparse_views", "RECIPE", "90 of 120 SPECT views from 30"),
+    "short_scan": Listed(f"{IMAGING}.short_scan", "RECIPE", "projections of a short SPECT as if counted for long"),
+    "scatter_177lu": Listed(f"{IMAGING}.scatter", "RECIPE_177LU", "scatter in the 208 keV window of 177Lu"),
+    "scatter_90y": Listed(f"{IMAGING}.scatter", "RECIPE_90Y", "scatter in the window of 90Y bremsstrahlung"),
+    "denoise_spect": Listed(f"{IMAGING}.denoise_spect", "RECIPE", "noise out of reconstructed short SPECT"),
+    "denoise_pet": Listed(f"{IMAGING}.denoise_pet", "RECIPE", "noise out of low-count PET"),
+    "restore_spect": Listed(f"{IMAGING}.restore_spect", "RECIPE", "partial volume of SPECT undone voxel by voxel"),
+    "organs": Listed(f"{IMAGING}.organs", "RECIPE", "organs on PET/CT and SPECT/CT"),
+    "organs_25d": Listed(f"{IMAGING}.organs_25d", "RECIPE", "the same, slice by slice"),
+    "lesions_pet": Listed(f"{IMAGING}.lesions_pet", "RECIPE", "lesions on PSMA and SSTR PET"),
+    "lesions_spect": Listed(
+        f"{IMAGING}.lesions_spect", "RECIPE", "lesions on SPECT, with the diagnostic PET's as prior"
     ),
-    "dose_residual": ("dose.network.residual", "RECIPE", "what tissue kernels leave over against Monte Carlo"),
-    "dose_unet": ("dose.network.unet", "RECIPE", "dose from density and time-integrated activity"),
-    "dose_kernels": ("dose.network.kernels", "RECIPE", "dose kernels by the density about each voxel"),
+    "warp": Listed(f"{IMAGING}.warp", "RECIPE", "one CT moved onto another, smoothly"),
+    "tia_single": Listed("twin.network_recipes", "TIA_SINGLE", "time-integrated activity of voxels from one SPECT"),
+    "dose_residual": Listed(f"{DOSE}.residual", "RECIPE", "what tissue kernels leave over against Monte Carlo", DOSE),
+    "dose_unet": Listed(f"{DOSE}.unet", "RECIPE", "dose from density and time-integrated activity", DOSE),
+    "dose_kernels": Listed(f"{DOSE}.kernels", "RECIPE", "dose kernels by the density about each voxel", DOSE),
+    "dose_features": Listed(
+        "twin.dose_recipes", "DOSE_FEATURES", "doses of organs and lesions from a PET's features", DOSE
+    ),
 }
-"""By name: module and name of the recipe in it, and in words what the network is for."""
+"""The networks by name."""
 
 
 COLUMNS = ("network", "for", "default", "weights", "kB", "checksum")
@@ -47,8 +65,8 @@ def recipe_of(name: str) -> Recipe:
     if name not in NETWORKS:
         hint = nearest(name, NETWORKS) or ", ".join(NETWORKS)
         raise InputError(describe("network", f'"{name}"', f"a network ({hint})", "see `theratwin networks`"))
-    module, attribute, _ = NETWORKS[name]
-    return getattr(importlib.import_module(module), attribute)
+    listed = NETWORKS[name]
+    return getattr(importlib.import_module(listed.module), listed.attribute)
 
 
 def networks_table() -> pd.DataFrame:
@@ -57,11 +75,11 @@ def networks_table() -> pd.DataFrame:
 
 
 def _row(name: str) -> dict:
-    where = _package_folder(NETWORKS[name][0]) / "weights"
+    where = _package_folder(NETWORKS[name].package) / "weights"
     card_file, file = where / f"{name}.json", where / f"{name}.safetensors"
     row = {
         "network": name,
-        "for": NETWORKS[name][2],
+        "for": NETWORKS[name].purpose,
         "default": False,
         "weights": 0,
         "kB": 0.0,
@@ -75,5 +93,5 @@ def _row(name: str) -> dict:
     return row | size | {"default": bool(card.get("default", False)), "checksum": "good" if whole else "WRONG"}
 
 
-def _package_folder(module: str) -> Path:
-    return Path(__file__).resolve().parent.parent.joinpath(*module.split(".")[:2])
+def _package_folder(package: str) -> Path:
+    return Path(__file__).resolve().parent.parent.joinpath(*package.split("."))

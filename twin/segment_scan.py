@@ -99,10 +99,11 @@ def _prior(images: StudyImages, scan: ImageSeries, family: str) -> tuple[Volume 
     own = ct_of(images, scan)
     if own is None:
         return None, ["no CT in the SPECT's frame to bring the PET's lesions by: they were no prior"]
+    from imaging.networks.lesions_prior import NO_PRIOR
     from imaging.registration import register, resample
 
     registration = register(own, ct, stages=("rigid",))
     if registration.refused:
         return None, [f"the PET's lesions were no prior: {'; '.join(registration.notes)}"]
     words = ["the diagnostic PET's lesions were the prior, brought over by CT to CT", *registration.notes]
-    return resample(found, registration.transform, scan.volume), words
+    return resample(found, registration.transform, scan.volume, outside=NO_PRIOR), words

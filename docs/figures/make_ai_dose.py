@@ -48,7 +48,7 @@ def _scenes(axis, name: str) -> None:
            for m in ("kernel", name)]  # fmt: skip
     for k, nuclide in enumerate(("177Lu", "90Y")):
         axis.plot(one[0][k::2], one[1][k::2], "o", label=nuclide)
-    top = 1.05 * max(map(max, one))
+    top = 1.05 * float(np.nanmax(one))
     axis.plot([0, top], [0, top], color="grey", lw=0.8)
     axis.set(xlabel="tissue-wise kernels", ylabel=name, title="rms at borders of test scenes, %")
     axis.legend(fontsize=7)

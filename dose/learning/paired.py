@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from dose.errors import InputError, describe
 
 DRAWS = 10_000
+NORMAL_975 = 1.959964
 
 
 @dataclass(frozen=True)
 class Paired:
     """Means over cases of a figure by network and by classical method, and of network less classical.
 
-    `low` and `high` are the 95 % interval of the difference, by bootstrap of the cases.
+    `low` and `high` are the 95 % interval of the difference: bootstrap of the cases, widened about the mean difference
+    as Student's t is wider than the normal: the bare bootstrap of 6 cases holds the truth in 87 % only.
     """
 
     network: float
@@ -46,5 +49,7 @@ def paired(network: Sequence[float], classical: Sequence[float], seed: int = 0) 
         found = f"{a.shape} and {b.shape}, {int(np.sum(~np.isfinite(a)) + np.sum(~np.isfinite(b)))} not finite"
         raise InputError(describe("paired figures", found, "three cases or more, one figure each", "repair the cases"))
     drawn = np.random.default_rng(seed).integers(len(a), size=(DRAWS, len(a)))
-    low, high = np.quantile((a - b)[drawn].mean(axis=1), [0.025, 0.975])
-    return Paired(float(a.mean()), float(b.mean()), float((a - b).mean()), float(low), float(high), len(a))
+    difference, n = float((a - b).mean()), len(a)
+    wider = float(stdtrit(n - 1, 0.975)) / NORMAL_975 * (n / (n - 1)) ** 0.5
+    low, high = difference + wider * (np.quantile((a - b)[drawn].mean(axis=1), [0.025, 0.975]) - difference)
+    return Paired(float(a.mean()), float(b.mean()), difference, float(low), float(high), n)

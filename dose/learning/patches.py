@@ -29,7 +29,7 @@ def patchwise(
         overlap: part of a patch that it shares with its neighbour.
     """
     space = inputs.shape[1:]
-    sizes = [min(p, n) for p, n in zip(patch, space)]
+    sizes = [min(p, n) for p, n in zip(patch, space, strict=True)]
     starts = list(itertools.product(*(patch_starts(n, p, overlap) for n, p in zip(space, sizes))))
     weight = _window(sizes)
     total, weights = None, np.zeros(space, dtype=np.float32)

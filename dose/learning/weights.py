@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
@@ -23,6 +24,10 @@ MOST_BYTES = 8_000_000
 
 ENVIRONMENT = "THERATWIN_WEIGHTS"
 """Folder with a user's own weights, looked into first."""
+
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
+"""What a damaged card or file raises."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,17 @@ def save_weights(where: Path, recipe: Recipe, config: Config, members: Sequence[
     """Write NAME.safetensors (half precision) and NAME.json; each file appears whole or not at all.
 
     Raises:
-        InputError: weights larger than MOST_BYTES.
+        InputError: weights larger than MOST_BYTES, or beyond half precision.
     """
     tensors = {
         f"{k}.{key}": value.detach().cpu().half().contiguous()
         for k, member in enumerate(members)
         for key, value in member.state_dict().items()
     }
+    wrong = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if wrong:
+        found = f"{len(wrong)} of them, such as {wrong[0]}"
+        raise InputError(describe("weights", found, "numbers below 65504", "lower learning_rate, or look at the cases"))
     content = save(tensors)
     if len(content) > MOST_BYTES:
         found = f"{len(content) / 1e6:.1f} MB"
@@ -78,13 +87,18 @@ def load_weights(recipe: Recipe, where: Path | None = None) -> Trained:
     Raises:
         InputError: no weights there, a checksum that is wrong, weights of another architecture.
     """
-    places = [where] if where else [Path(os.environ[ENVIRONMENT])] if os.environ.get(ENVIRONMENT) else []
-    places = places or [folder(recipe.package, "weights")]
-    found = next((p for p in places if (p / f"{recipe.name}.json").exists()), None)
+    found = next((p for p in weights_folders(recipe.package, where) if (p / f"{recipe.name}.json").exists()), None)
     if found is None:
         do = f"train them: theratwin train {recipe.name}"
         raise InputError(describe(f"weights of {recipe.name}", "none", f"{recipe.name}.safetensors", do))
     return _loaded(recipe, found, (found / f"{recipe.name}.json").stat().st_mtime_ns)
+
+
+def weights_folders(package: str, where: Path | None = None) -> list[Path]:
+    """Folders in which weights of a package's networks are looked for, in order: `where` alone, or else the one that
+    THERATWIN_WEIGHTS names before the shipped ones."""
+    own = os.environ.get(ENVIRONMENT)
+    return [where] if where else [*([Path(own)] if own else []), folder(package, "weights")]
 
 
 def found_weights(recipe: Recipe, where: Path | None = None) -> tuple[Trained | None, str]:
@@ -97,6 +111,16 @@ def found_weights(recipe: Recipe, where: Path | None = None) -> tuple[Trained | 
 
 @lru_cache(maxsize=16)
 def _loaded(recipe: Recipe, where: Path, written: int) -> Trained:
+    try:
+        return _read(recipe, where)
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        found, do = f"what cannot be read ({type(error).__name__})", "fetch or train the weights again"
+        raise InputError(describe(f"weights of {recipe.name}", found, "a card and safetensors", do)) from error
+
+
+def _read(recipe: Recipe, where: Path) -> Trained:
     card = json.loads((where / f"{recipe.name}.json").read_text(encoding="utf-8"))
     path = where / f"{recipe.name}.safetensors"
     content = path.read_bytes() if path.exists() else b""
@@ -118,6 +142,13 @@ def _loaded(recipe: Recipe, where: Path, written: int) -> Trained:
         members.append(member.eval())
     limits = {name: (float(low), float(high)) for name, (low, high) in card["limits"].items()}
     return Trained(tuple(members), limits, bool(card.get("default", False)), card)
+
+
+def amend_card(where: Path, name: str, more: Mapping) -> None:
+    """Put more words into a card that is there; it is the old one or the whole new one."""
+    path = where / f"{name}.json"
+    card = json.loads(path.read_text(encoding="utf-8")) | dict(more)
+    _replace(path, (json.dumps(card, indent=1) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -62,10 +62,10 @@ class Kernels(nn.Module):
         return torch.stack([electron, photon], dim=1) * (density >= maps.AIR)[:, None]
 
 
-def last_layer(model: Kernels) -> tuple[nn.Conv3d, list[list[int]]]:
-    """The layer, and by kind its rows that answers are linear in: those of targets, and of what stays."""
+def last_layer(model: Kernels) -> tuple[nn.Conv3d, list[tuple[int, list[int]]]]:
+    """The layer, and with their kind its rows that answers are linear in: those of targets, and of what stays."""
     number = model.basis
-    return model.weights.last, [[*range(number, 2 * number + 1)], [2 * number + 1]]
+    return model.weights.last, [(0, [*range(number, 2 * number + 1)]), (1, [2 * number + 1])]
 
 
 def signals(model: Kernels, drawn: Mapping[str, Tensor]) -> list[Tensor]:

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dose.learning.cases import Case
 from dose.learning.recipe import Config
+from dose.learning.weights import tensors_of
 from dose.network.scenes import NUCLIDES
 from dose.nuclides import radionuclide
 from dose.organ import gray_per_MeV
@@ -65,12 +65,10 @@ def tissue_features(density: Tensor, facts: Tensor) -> Tensor:
     return torch.cat([maps, facts[:, :, None, None, None].expand(-1, -1, *space)], dim=1)
 
 
-def fitted(network, multiple: int, signal: Tensor, tissue: Tensor) -> Tensor:
-    """A network's answer on maps of any size, which are filled up with nothing to multiples of a number."""
-    size = signal.shape[-3:]
-    more = [side for n in reversed(size) for side in (0, -n % multiple)]
-    found = network(functional.pad(signal, more), functional.pad(tissue, more))
-    return found[(..., *(slice(0, n) for n in size))]
+def drawn(seen: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], float]:
+    """A case's channels as a batch of one, and the Gy that its numbers stand for."""
+    rest = {name: array[None] for name, array in seen.items() if name != "scale_Gy"}
+    return tensors_of(rest), float(seen["scale_Gy"])
 
 
 def weights(case: Case) -> np.ndarray:
@@ -114,14 +112,21 @@ def loss(model: torch.nn.Module, drawn: Mapping[str, Tensor]) -> Tensor:
     return (drawn["weight"] * (model(drawn) - drawn["target"]) ** 2).mean()
 
 
+def tissue_box(density, tia) -> tuple[slice, ...]:
+    """The least box that holds all tissue and activity: empty air about it is cut off before a network looks."""
+    index = np.argwhere((np.asarray(density) >= AIR) | (np.asarray(tia) > 0))
+    if not len(index):
+        return (slice(None),) * 3
+    return tuple(slice(int(a), int(b) + 1) for a, b in zip(index.min(axis=0), index.max(axis=0)))
+
+
 def features(case: Case) -> dict[str, float]:
-    """What a network's range is told by."""
-    spacing, density = case["spacing_mm"], case["density"]
+    """What a network's range is told by, of the tissue's box."""
+    spacing, density = case["spacing_mm"], np.asarray(case["density"])[tissue_box(case["density"], case["tia"])]
     return {
         "voxel size in mm": float(np.cbrt(np.prod(spacing))),
         "longest over shortest edge of a voxel": float(max(spacing) / min(spacing)),
         "greatest density in g/cm3": float(density.max()),
-        "share of voxels with tissue": float(np.mean(density >= AIR)),
         "shortest side of the map in voxels": float(min(density.shape)),
     }
 
@@ -132,6 +137,5 @@ def limits(cases: Sequence[Case], _: Config) -> dict[str, tuple[float, float]]:
     found = {name: (min(s[name] for s in seen), max(s[name] for s in seen)) for name in seen[0]}
     found["longest over shortest edge of a voxel"] = (1.0, 1.02)
     found["greatest density in g/cm3"] = (AIR, found["greatest density in g/cm3"][1])
-    found["share of voxels with tissue"] = (found["share of voxels with tissue"][0], 1.0)
     found["shortest side of the map in voxels"] = (found["shortest side of the map in voxels"][0], 512.0)
     return found

@@ -16,6 +16,7 @@ from dose.learning.ranges import Choice, choose
 from dose.learning.weights import Trained, found_weights, tensors_of
 from dose.network import kernels, maps, residual, unet
 from dose.network.scenes import NUCLIDES, classical
+from dose.network.spread import sd_of
 from dose.voxel_input import checked_problem
 from dose.voxels import voxel
 
@@ -32,13 +33,19 @@ AT_ONCE = 2_000_000
 class LearnedDose:
     """Dose of every voxel in Gy, [z, y, x].
 
-    `sd_Gy` is the spread of the ensemble times the factor that made it fit the held-out scenes; None where the kernel
-    engine was used, which has none. `choice` says which method was used, and why.
+    `sd_Gy` is that of `dose.network.spread`; None where the kernel engine was used, which has none. `choice` says which
+    method was used, and why.
     """
 
-    dose_Gy: Float[np.ndarray, "z y x"]
+    electron_Gy: Float[np.ndarray, "z y x"]
+    photon_Gy: Float[np.ndarray, "z y x"]
     sd_Gy: Float[np.ndarray, "z y x"] | None
     choice: Choice
+
+    @property
+    def dose_Gy(self) -> Float[np.ndarray, "z y x"]:
+        """All of it."""
+        return self.electron_Gy + self.photon_Gy
 
 
 def learned_dose(
@@ -76,16 +83,28 @@ def learned_dose(
     about = (problem.tia_MBq_h, problem.density_g_cm3, problem.parent.name, problem.spacing_mm)
     trained, choice = _chosen(network, method, about)
     if choice.method == "classical" or trained is None:
-        return LearnedDose(voxel(*about).dose_Gy, None, choice)
-    part = NETWORKS[network]
+        made = voxel(*about)
+        return LearnedDose(made.electron_Gy + made.alpha_Gy, made.photon_Gy, None, choice)
+    box = maps.tissue_box(about[1], about[0])
+    inside = (about[0][box], about[1][box], *about[2:])
+    parts, sd = _answered(trained, NETWORKS[network], inside, progress)
+    whole = np.zeros((3, *about[0].shape), np.float32)
+    whole[:, *box] = [*parts, sd]
+    return LearnedDose(*whole, choice)
+
+
+def _answered(trained: Trained, part: ModuleType, about, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Dose [kind, z, y, x] and its sd [z, y, x], in Gy."""
     case = {**_case(*about), **classical(*about, words=part.START)}
-    answers = _answers(trained, part.channels(case), progress).sum(1)
-    spread = answers.std(0, ddof=1) if len(answers) > 1 else np.full(answers.shape[1:], np.nan)
-    return LearnedDose(answers.mean(0), spread * float(trained.card.get("sd_factor", 1.0)), choice)
+    answers = _answers(trained, part.channels(case), progress)
+    kernel = maps.stacked(case, f"{part.START[0]}_").sum(0)
+    return answers.mean(0), sd_of(trained.card, answers.sum(1), kernel)
 
 
 def _chosen(network: str, method: str, about) -> tuple[Trained | None, Choice]:
     nuclide = about[2]
+    if method == "classical":
+        return None, Choice("classical")
     trained, why = found_weights(NETWORKS[network].RECIPE)
     if nuclide in NUCLIDES:
         limits = trained.limits if trained else None
@@ -95,8 +114,8 @@ def _chosen(network: str, method: str, about) -> tuple[Trained | None, Choice]:
     said = f"nuclide is {nuclide}, trained for {' and '.join(NUCLIDES)}"
     if method == "network":
         raise InputError(describe("nuclide", nuclide, " or ".join(NUCLIDES), 'use method="classical"'))
-    choice = choose("classical" if method == "auto" else method, None, {}, default=False)
-    return None, Choice("classical", (said,) if method == "auto" else choice.reasons)
+    choose(method, None, {}, default=False)
+    return None, Choice("classical", (said,))
 
 
 def _case(tia_MBq_h, density_g_cm3, nuclide: str, spacing_mm) -> Case:

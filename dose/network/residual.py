@@ -1,7 +1,8 @@
 """`dose_residual`: what Monte Carlo adds to the tissue-wise kernels, as a sum of dose maps that a network weighs.
 
-Idea of Mansouri et al. 2022 (recalled: a network learns Monte Carlo less multi-kernel dose). Here a U-Net sees density
-alone, and gives each voxel the factors by which maps that are linear in activity are added: so is their sum.
+Idea of Mansouri et al. 2022 (recalled: a network learns Monte Carlo less multi-kernel dose). Here a U-Net and plain
+maps of the surroundings see density alone; a last layer, one for each nuclide, makes of them the factors by which maps
+that are linear in activity are added: so is their sum.
 Model card: docs/ai/dose_residual.md.
 """
 
@@ -18,7 +19,8 @@ from dose.learning.recipe import Config, Recipe
 from dose.learning.unet import UNet
 from dose.network import kernels, maps
 from dose.network.finish import finisher
-from dose.network.scenes import simulated
+from dose.network.scenes import NUCLIDES, simulated
+from dose.network.surroundings import number, surroundings
 
 START = ("kernel",)
 """Kernel maps that the network starts from."""
@@ -29,15 +31,18 @@ class Residual(nn.Module):
 
     def __init__(self, signals: int, width: int, levels: int):
         super().__init__()
-        self.factors = UNet(3, 6, 2 * signals, width=width, levels=levels)
-        nn.init.zeros_(self.factors.last.weight)
-        nn.init.zeros_(self.factors.last.bias)
+        self.features = UNet(3, 6, 1, width=width, levels=levels)
+        self.features.last = nn.Identity()
+        self.last = nn.Conv3d(width + number(), len(NUCLIDES) * 2 * signals, 1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, drawn: Mapping[str, Tensor]) -> Tensor:
-        signals = weighed(drawn)
-        factors = self.factors(maps.tissue_features(drawn["density"], drawn["about"])).unflatten(1, (2, -1))
-        found = drawn["kernel"] + maps.GENTLE * (factors * signals[:, None]).sum(2)
-        return found * (drawn["density"] >= maps.AIR)[:, None]
+        seen = self.features(maps.tissue_features(drawn["density"], drawn["about"]))
+        factors = self.last(torch.cat([seen, drawn["around"]], dim=1)).unflatten(1, (len(NUCLIDES), 2, -1))
+        own = drawn["about"][:, : len(NUCLIDES), None, None, None, None, None]
+        added = ((factors * own).sum(1) * weighed(drawn)[:, None]).sum(2)
+        return (drawn["kernel"] + maps.GENTLE * added) * (drawn["density"] >= maps.AIR)[:, None]
 
 
 def weighed(drawn: Mapping[str, Tensor]) -> Tensor:
@@ -45,16 +50,16 @@ def weighed(drawn: Mapping[str, Tensor]) -> Tensor:
     return torch.cat([drawn["kernel"], drawn["local"], drawn["crossed"]], dim=1)
 
 
-def last_layer(model: Residual) -> tuple[nn.Conv3d, list[list[int]]]:
-    """The layer that answers are linear in, and its rows by kind."""
-    layer = model.factors.last
-    number = layer.out_channels // 2
-    return layer, [list(range(number)), list(range(number, 2 * number))]
+def last_layer(model: Residual) -> tuple[nn.Conv3d, list[tuple[int, list[int]]]]:
+    """The layer that answers are linear in, and its rows: by nuclide and kind, each with its kind."""
+    count = model.last.out_channels // (2 * len(NUCLIDES))
+    return model.last, [(k % 2, list(range(k * count, (k + 1) * count))) for k in range(2 * len(NUCLIDES))]
 
 
-def signals(model: Residual, drawn: Mapping[str, Tensor]) -> list[Tensor]:
-    """What the rows of the last layer are factors of, by kind, [batch, row, z, y, x]."""
-    return [weighed(drawn) * (drawn["density"] >= maps.AIR)[:, None]] * 2
+def signals(model: Residual, drawn: Mapping[str, Tensor]) -> list[Tensor | None]:
+    """What the rows of the last layer are factors of, [batch, row, z, y, x]; None for another nuclide's rows."""
+    own = weighed(drawn) * (drawn["density"] >= maps.AIR)[:, None]
+    return [own if bool(drawn["about"][0, k // 2]) else None for k in range(2 * len(NUCLIDES))]
 
 
 def channels(case: Case) -> dict[str, np.ndarray]:
@@ -67,6 +72,7 @@ def channels(case: Case) -> dict[str, np.ndarray]:
         "local": maps.local_Gy(case)[None] / scale,
         "crossed": crossed / scale,
         "density": np.asarray(case["density"], np.float32),
+        "around": surroundings(case["density"]),
         "about": maps.about(case),
         "scale_Gy": np.array(scale, np.float32),
     }

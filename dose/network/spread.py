@@ -1,48 +1,77 @@
-"""How far a network's ensemble spread must be stretched to be its error: found on held-out scenes, kept in the card."""
+"""The sd of a network's answer: from the members' spread and from how far they depart from the kernel engine.
+
+sd^2 = a spread^2 + b (network - kernels)^2 + c dose^2, with a, b, c at or above 0 by least squares on held-out scenes,
+whose two Monte Carlo runs give the squared error without their noise. A spread alone cannot see an error that all
+members share. Kept in the card as "sd_parts".
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from scipy.optimize import nnls
 
+from dose.errors import InputError, describe
 from dose.learning.cases import Case
-from dose.learning.recipe import Recipe, folder
-from dose.learning.weights import load_weights, tensors_of
+from dose.learning.recipe import folder
+from dose.learning.weights import amend_card, load_weights
 from dose.network import maps
 
 LEAST_SHARE = 0.05
 """Of the mean dose of a scene: voxels below take no part."""
 
+GROUPS = 20
+"""Of each scene's voxels, by the sum of both parts, of equal number: so that no scene or voxel outweighs the others."""
 
-def fit_spread(recipe: Recipe, channels, cases: Sequence[Case], where: Path | None = None) -> float:
-    """Factor of the ensemble's spread, by root mean square relative to dose; written to the card as "sd_factor".
+FLOOR = 0.01**2
+"""Of the squared relative parts, in the weights of the fit, which are one over these and the runs' noise."""
+
+
+def fit_spread(part: ModuleType, cases: Sequence[Case], where: Path | None = None) -> tuple[float, float, float]:
+    """a, b and c of a dose network; also written to its card.
 
     Args:
         cases: with two Monte Carlo runs each ("second_..."), none of them trained on.
+
+    Raises:
+        InputError: scenes in which the parts explain nothing.
     """
-    trained = load_weights(recipe, where)
-    sums = np.sum([_sums(trained.members, channels(case), case) for case in cases], axis=0)
-    factor = float(np.sqrt(max(sums[0], 0.0) / sums[1]))
-    path = (where or folder(recipe.package, "weights")) / f"{recipe.name}.json"
-    card = json.loads(path.read_text(encoding="utf-8")) | {"sd_factor": round(factor, 3)}
-    path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    return factor
+    members = load_weights(part.RECIPE, where).members
+    rows = np.concatenate([_rows(members, part, case) for case in cases])
+    parts = np.column_stack([rows[:, 1:3], np.ones(len(rows))])
+    weight = 1 / (rows[:, 1:].sum(axis=1) + FLOOR)
+    found, _ = nnls(parts * weight[:, None], rows[:, 0] * weight)
+    if not found.any():
+        raise InputError(describe("held-out scenes", "no error above their noise", "some", "give more histories"))
+    a, b, c = (round(float(x), 6) for x in found)
+    amend_card(where or folder(part.RECIPE.package, "weights"), part.RECIPE.name, {"sd_parts": [a, b, c]})
+    return a, b, c
 
 
-def _sums(members, seen, case: Case) -> tuple[float, float]:
-    """Squared relative errors without Monte Carlo noise, and squared relative spreads, summed over voxels."""
-    scale = float(seen["scale_Gy"])
-    drawn = {n: a[None] for n, a in tensors_of({n: a for n, a in seen.items() if n != "scale_Gy"}).items()}
+def sd_of(card, answers: Float[np.ndarray, "member z y x"], kernel) -> Float[np.ndarray, "z y x"]:
+    """Sd in Gy of the members' mean, NaN where a card has no parts or there is one member."""
+    if len(answers) < 2 or "sd_parts" not in card:
+        return np.full(answers.shape[1:], np.nan)
+    a, b, c = card["sd_parts"]
+    mean = answers.mean(0)
+    return np.sqrt(a * answers.var(0, ddof=1) + b * (mean - kernel) ** 2 + c * mean**2)
+
+
+def _rows(members, part: ModuleType, case: Case) -> Float[np.ndarray, "group 4"]:
+    """Means over groups of voxels of squared error, spread, departure and noise of a run, all relative to the dose."""
+    drawn, scale = maps.drawn(part.channels(case))
     with torch.no_grad():
         answers = np.stack([member(drawn)[0].numpy().sum(0) * scale for member in members])
-    dose, spread = answers.mean(0), answers.std(0, ddof=1)
-    a, b = (maps.stacked(case, word).sum(0) for word in ("", "second_"))
+    dose, kernel = answers.mean(0), maps.stacked(case, f"{part.START[0]}_").sum(0)
+    first, second = (maps.stacked(case, word).sum(0) for word in ("", "second_"))
     inside = (case["density"] >= maps.AIR) & (dose > 0)
     inside &= dose > LEAST_SHARE * dose[inside].mean()
-    relative = 1 / dose[inside] ** 2
-    error = (dose - a)[inside] * (dose - b)[inside]
-    return float(np.sum(relative * error)), float(np.sum(relative * spread[inside] ** 2))
+    error, noise = (dose - first) * (dose - second), (first - second) ** 2 / 2
+    relative = np.stack([error, answers.var(0, ddof=1), (dose - kernel) ** 2, noise])[:, inside] / dose[inside] ** 2
+    order = np.argsort(relative[1:3].sum(0), kind="stable")
+    return np.stack([relative[:, own].mean(axis=1) for own in np.array_split(order, GROUPS)])

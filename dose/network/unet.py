@@ -55,9 +55,9 @@ def smoothed(single: Tensor) -> Tensor:
     return functional.avg_pool3d(total, SMOOTHED, stride=1, padding=SMOOTHED // 2)
 
 
-def last_layer(model: DoseUNet) -> tuple[nn.Conv3d, list[list[int]]]:
-    """The layer that answers are linear in, and its rows by kind."""
-    return model.factors.last, [[0, 2], [1, 3]]
+def last_layer(model: DoseUNet) -> tuple[nn.Conv3d, list[tuple[int, list[int]]]]:
+    """The layer that answers are linear in, and its rows, each with their kind."""
+    return model.factors.last, [(0, [0, 2]), (1, [1, 3])]
 
 
 def signals(model: DoseUNet, drawn: Mapping[str, Tensor]) -> list[Tensor]:

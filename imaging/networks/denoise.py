@@ -1,9 +1,10 @@
-"""Noise taken out of images of activity by a network without biases, beside a Gaussian filter: shared by SPECT and PET.
+"""Noise taken out of images of activity by a network, beside a Gaussian filter: shared by SPECT and PET.
 
 A slice is seen with its neighbours and with smoothed copies of the volume (2.5D); a 2D U-Net gives what to add to the
-narrowest copy, and a second channel the sd of what is left, from the size of the errors in training. Nothing in it
-has a scale of its own: f(a x) = a f(x). Its target is the noise-free image of the same resolution, or, without truth,
-another scan of the same activity with noise of its own (noise2noise, Lehtinen et al. 2018; recalled).
+narrowest copy, and a second channel the sd of what is left, from the size of the errors in training. Images are divided
+by their `level` first and answers multiplied by it, so that f(a x) = a f(x) whatever the network; as this one has no
+biases, the same holds for a level misjudged by a factor. Its target is the noise-free image of the same resolution, or,
+without truth, another scan of the same activity with noise of its own (noise2noise, Lehtinen et al. 2018; recalled).
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ TRUNCATE = 2.0
 SLICES_AT_ONCE = 8
 LEAST_VOXELS = 8
 """Along each axis of an image."""
+
+MIRRORS = ((), (1,), (2,), (1, 2))
+"""Axes [z, y, x] of the mirror images over which an answer may be averaged: as crops were mirrored in training."""
 
 GRAIN_FWHM = 3.0
 """Voxels; what is finer is taken as noise by `features`."""
@@ -97,7 +101,7 @@ def smoothed(array: np.ndarray, fwhm_voxels: float | Sequence[float], truncate: 
 
 def level(array: np.ndarray) -> float:
     """Mean of what lies above the mean: a scale of the image that goes with its activity."""
-    return float(array[array >= array.mean()].mean())
+    return float(array[array >= min(array.mean(), array.max())].mean())  # float32 may round the mean above all
 
 
 def features(volume: Volume) -> dict[str, float]:
@@ -158,9 +162,11 @@ def denoised(
     *,
     method: str = "auto",
     more: Mapping[str, float] = MappingProxyType({}),
+    mirrors: Sequence[tuple[int, ...]] = ((),),
     progress: Progress = silent,
 ) -> Denoised:
-    """The image by the network or by the filter; `more` are features that the image does not tell.
+    """The image by the network or by the filter; `more` are features that the image does not tell, `mirrors` the axes
+    of each mirror image over which the network's answer is averaged.
 
     Raises:
         InputError: as `checked`, and `dose.learning.ranges.choose`.
@@ -171,7 +177,7 @@ def denoised(
     if choice.method == "classical" or trained is None:
         mean, sd = filtered(volume, classical)
     else:
-        mean, sd = applied(trained.members[0], volume.array, progress)
+        mean, sd = mirrored(trained.members[0], volume.array, mirrors, progress)
     return Denoised(volume.with_array(mean), volume.with_array(sd), choice)
 
 
@@ -181,6 +187,22 @@ def filtered(volume: Volume, classical: Filter) -> tuple[np.ndarray, np.ndarray]
     mean = smoothed(volume.array, width, truncate=4.0)
     taken = smoothed((volume.array - mean) ** 2, 5.0)
     return np.maximum(mean, 0), classical.left_over * np.sqrt(np.maximum(taken, 0))
+
+
+def mirrored(
+    model: nn.Module, array: np.ndarray, mirrors: Sequence[tuple[int, ...]] = MIRRORS, progress: Progress = silent
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means of `applied` over mirror images, mirrored back: activity, and sd (their errors go together)."""
+    found = []
+    for k, axes in enumerate(mirrors):
+        now = _part(progress, k, len(mirrors))
+        found.append([np.flip(image, axes) for image in applied(model, np.flip(array, axes), now)])
+    return np.mean([mean for mean, _ in found], axis=0), np.mean([sd for _, sd in found], axis=0)
+
+
+def _part(progress: Progress, k: int, parts: int) -> Progress:
+    """Progress of the k-th of as many equal parts, told as that of the whole."""
+    return lambda done, whole, words: progress(k * whole + done, parts * whole, words)
 
 
 @torch.no_grad()

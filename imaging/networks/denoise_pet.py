@@ -42,6 +42,8 @@ def denoised_pet(
 ) -> Denoised:
     """A low-count PET image with less noise, at the resolution that it has.
 
+    The network's answer is the mean of those to four mirror images.
+
     Args:
         volume: Bq/mL (or SUV); voxels below zero are expected in cold places.
         nuclide: the positron emitter.
@@ -55,7 +57,7 @@ def denoised_pet(
     """
     trained, why = found_weights(RECIPE, weights)
     more = {RANGE: positron_range(nuclide).mean_mm}
-    return denoised(volume, trained, why, FILTER, method=method, more=more, progress=progress)
+    return denoised(volume, trained, why, FILTER, method=method, more=more, mirrors=denoise.MIRRORS, progress=progress)
 
 
 def case(seed: int, config: Config, lesions: tuple[int, int] = LESIONS) -> Case:

@@ -31,6 +31,8 @@ def denoised_spect(
 ) -> Denoised:
     """An OSEM image of a short SPECT scan with less noise, at the resolution that it has.
 
+    The network's answer is the mean of those to four mirror images.
+
     Args:
         volume: Bq/mL (or counts), corrected for attenuation and scatter, not filtered.
         line_keV: of the peak window that was imaged.
@@ -42,7 +44,8 @@ def denoised_spect(
         InputError: an image that is too small or holds no activity, another method, "network" without weights.
     """
     trained, why = found_weights(RECIPE, weights)
-    return denoised(volume, trained, why, FILTER, method=method, more={LINE: line_keV}, progress=progress)
+    more = {LINE: line_keV}
+    return denoised(volume, trained, why, FILTER, method=method, more=more, mirrors=denoise.MIRRORS, progress=progress)
 
 
 def case(seed: int, config: Config) -> Case:

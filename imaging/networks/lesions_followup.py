@@ -7,7 +7,7 @@ same body with other lesions, by the virtual PET scanner; its map comes from `le
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, shift
@@ -39,10 +39,12 @@ MOVED_mm = 4.0
 
 @dataclass(frozen=True)
 class FollowUp:
-    """The SPECT as a scan in Bq/mL, its prior, and labels of its lesions that are new, and of those gone."""
+    """The SPECT as a scan in Bq/mL, its prior, the mask that the prior comes from, moved as the prior is, and labels of
+    its lesions that are new, and of those gone."""
 
     scan: LesionScan
     prior: Volume
+    earlier: Volume
     appeared: np.ndarray
     vanished: Volume
 
@@ -55,7 +57,7 @@ def follow_up(seed: int, physics: Physics | None = None, *, scale: float = 1.5) 
     """
     physics = physics or Physics()
     seen = acquisition(seed, physics)
-    folder = cases_folder("lesion-spect", [scale, physics.nuclide, physics.collimator, physics.voxel_mm, physics.views])
+    folder = cases_folder("lesion-spect", [scale, asdict(physics)])
     made = kept(folder, str(seed), lambda: _simulated(seed, seen, physics, scale))
     grid, truth = seen.ct, made["truth"]
     organs = {name: grid.with_array(seen.mask(name)) for name in ORGANS if seen.mask(name).any()}
@@ -71,14 +73,16 @@ def follow_up(seed: int, physics: Physics | None = None, *, scale: float = 1.5) 
         tracer,
         physics.nuclide,
     )
-    prior = _prior(grid.with_array(made["pet"]), grid, tracer, organs, seed)
-    return FollowUp(scan, prior, made["appeared"], grid.with_array(made["vanished"].astype(np.float32)))
+    prior, earlier = _prior(grid.with_array(made["pet"]), grid, tracer, organs, seed)
+    return FollowUp(scan, prior, earlier, made["appeared"], grid.with_array(made["vanished"].astype(np.float32)))
 
 
-def _prior(pet: Volume, ct: Volume, tracer: str, organs: Mapping[str, Volume], seed: int) -> Volume:
-    found = segment_lesions(pet, ct, tracer=tracer, organs=organs, method="network").probability
+def _prior(pet: Volume, ct: Volume, tracer: str, organs: Mapping[str, Volume], seed: int) -> tuple[Volume, Volume]:
+    """Probability and mask by `lesions_pet`, misregistered."""
+    found = segment_lesions(pet, ct, tracer=tracer, organs=organs, method="network")
     by = np.random.default_rng([seed, 33]).normal(0, MOVED_mm, 3) / ct.spacing_mm[::-1]
-    return found.with_array(np.clip(shift(found.array, by, order=1), 0, 1))
+    prior, mask = (np.clip(shift(v.array, by, order=1), 0, 1) for v in (found.probability, found.mask))
+    return ct.with_array(prior), ct.with_array(mask >= 0.5)
 
 
 def _simulated(seed: int, seen: Acquisition, physics: Physics, scale: float) -> Case:

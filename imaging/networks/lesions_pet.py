@@ -22,6 +22,7 @@ from imaging.networks.lesions_cases import MARGIN, Look, lesion_case, organ_chan
 from imaging.networks.lesions_features import axial_grid, body_mask, image_features
 from imaging.networks.lesions_planes import compressed, ct_channel, planar_network, segmentation_loss, three_planes
 from imaging.networks.lesions_result import LesionSegmentation, lesion_segmentation, outside_organs
+from imaging.networks.organs_input import on_grid
 from imaging.noise_model import NoiseModel
 from imaging.segmentation.fuzzy import fuzzy_lesions
 from imaging.segmentation.thresholds import threshold_lesions
@@ -32,6 +33,7 @@ EXTRA = 3
 
 TRACERS = {"psma": 0.0, "sstr": 1.0}
 RULES = ("fixed", "liver", "share", "fuzzy")
+AIR_HU = -1000.0
 DROP_CT = 0.1
 SLICES_A_SLAB = 3
 """Training slices from each slab that is drawn, every second one."""
@@ -108,10 +110,10 @@ def _share() -> float:
 
 
 def probabilities(trained: Trained, pet_suv: Volume, ct, tracer: float, organs, progress: Progress) -> np.ndarray:
-    """Probability of lesion by plane and member, [plane, z, y, x] on the PET's grid."""
+    """Probability of lesion by plane and member, [plane, z, y, x] on the PET's grid; finer images are averaged."""
     grid = axial_grid(pet_suv, float(trained.card["data"]["voxel_mm"]))
-    pet = pet_suv.resampled_onto(grid).array
-    hu = ct.resampled_onto(grid, outside=-1000.0).array if ct is not None else None
+    pet = on_grid(pet_suv, grid, 0.0)
+    hu = on_grid(ct, grid, AIR_HU) if ct is not None else None
     channels = [ct_channel(hu, pet.shape), organs_on(organs, grid), np.full(pet.shape, tracer, np.float32)]
     slices, body = int(trained.card["network"]["slices"]), body_mask(pet, hu)
     members = [three_planes(m, compressed(pet), channels, slices, body, progress) for m in trained.members]

@@ -1,7 +1,8 @@
 """Lesions on 177Lu SPECT/CT: the PET network carried over to SPECT's blur, with the diagnostic PET's map as a prior.
 
 Trained on the same bodies as `lesions_pet`, blurred and noisy as SPECT is, from that network's weights; the prior is
-left out of a part of the training slabs, and lesions shrink, vanish and appear between the two scans.
+left out of a part of the training slabs, and lesions shrink, vanish and appear between the two scans. It is not the
+default: on the few test scans its gain over the copied prior is not sure (docs/ai/lesions_spect.md).
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from imaging.geometry import Volume
 from imaging.networks import lesions_pet
 from imaging.networks.lesions_cases import MARGIN, lesion_case, organ_channel, place, seen
 from imaging.networks.lesions_features import axial_grid, body_mask, image_features
-from imaging.networks.lesions_pet import DROP_CT, SLICES_A_SLAB, TRACERS, checked, look_of, organs_on
+from imaging.networks.lesions_pet import AIR_HU, DROP_CT, SLICES_A_SLAB, TRACERS, checked, look_of, organs_on
 from imaging.networks.lesions_planes import compressed, ct_channel, planar_network, segmentation_loss, three_planes
 from imaging.networks.lesions_prior import NO_PRIOR, fates, prior_channel, shrunk
 from imaging.networks.lesions_result import LesionSegmentation, lesion_segmentation, outside_organs
+from imaging.networks.organs_input import on_grid
 from imaging.noise_model import NoiseModel
 from imaging.segmentation.fuzzy import fuzzy_lesions
 from imaging.segmentation.thresholds import threshold_lesions
@@ -41,6 +43,9 @@ OVERSHOOT = 0.6
 
 FIELD_SLICES = 64
 """Slices of a SPECT's field of view, 38 cm."""
+
+COVERED = 0.99
+"""A prior that covers this part of the body in the field, or more, covers it."""
 
 RULES = ("copied", "fixed", "share", "fuzzy")
 FIXED_MEANS = 4.0
@@ -68,8 +73,10 @@ def segment_lesions_spect(
     """Lesions of a reconstructed SPECT in Bq/mL, whose scale does not matter: twice the activity, the same mask.
 
     Args:
-        prior: probability of lesion on the diagnostic PET, registered to the SPECT (`lesions_pet`); any grid.
-        method: "auto", "network" or "classical"; "auto" takes the network only where a prior is given.
+        prior: probability of lesion on the diagnostic PET, registered to the SPECT (`lesions_pet`); any grid. Where it
+            does not reach, or is negative (`NO_PRIOR`), the PET has said nothing: the network looks at the SPECT alone.
+        method: "auto", "network" or "classical"; "auto" takes the classical rule, as the weights that ship are no
+            default; with weights that are, the network within its range and where a prior is given.
         rule: of the classical method: "copied" takes the prior at 1/2 and above (where one is given, the default);
             "fixed", "share" (the default without prior) and "fuzzy" look at the SPECT from 4 times its mean on.
 
@@ -83,7 +90,7 @@ def segment_lesions_spect(
     level = spect.with_array(spect.array / _body_mean(spect, ct))
     trained, why = found_weights(RECIPE, weights)
     choice = choose(method, trained and trained.limits, _features(level, ct), default=_earned(trained, prior), why=why)
-    said = _other(nuclide, tracer)
+    said = (*_other(nuclide, tracer), *_uncovered(prior, level, ct))
     if said:
         choice = replace(
             choice, method="classical" if method == "auto" else choice.method, reasons=choice.reasons + said
@@ -106,9 +113,10 @@ def _check(spect: Volume, prior: Volume | None, rule: str) -> None:
     if rule not in RULES or (rule == "copied" and prior is None):
         expected = f"one of {RULES}, copied only with a prior"
         raise InputError(describe("rule", f'"{rule}"', expected, "choose one"))
-    if prior is not None and not (prior.array.min() >= -1e-6 and prior.array.max() <= 1 + 1e-6):
+    if prior is not None and not (prior.array.min() >= NO_PRIOR - 1e-6 and prior.array.max() <= 1 + 1e-6):
         found = f"values from {prior.array.min():g} to {prior.array.max():g}"
-        raise InputError(describe("prior", found, "probabilities from 0 to 1", "give LesionSegmentation.probability"))
+        expected = f"probabilities from 0 to 1, {NO_PRIOR:g} where there is none"
+        raise InputError(describe("prior", found, expected, "give LesionSegmentation.probability"))
 
 
 def _other(nuclide: str, tracer: str) -> tuple[str, ...]:
@@ -118,13 +126,30 @@ def _other(nuclide: str, tracer: str) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _uncovered(prior: Volume | None, level: Volume, ct: Volume | None) -> tuple[str, ...]:
+    """In words, that a prior does not reach over the body in the field."""
+    if prior is None:
+        return ()
+    hu = ct.resampled_onto(level, outside=AIR_HU).array if ct is not None else None
+    share = float(np.mean(prior_on(prior, level)[body_mask(level.array, hu)] > NO_PRIOR))
+    known = "the SPECT alone is looked at elsewhere"
+    return (f"the prior covers {share:.0%} of the body in the field; {known}",) if share < COVERED else ()
+
+
+def prior_on(prior: Volume, grid: Volume) -> np.ndarray:
+    """The prior on a grid, means over its voxels; `NO_PRIOR` in those that it does not cover whole."""
+    there = prior.array >= -1e-6
+    values = on_grid(prior.with_array(np.maximum(prior.array, 0.0)), grid, 0.0)
+    return np.where(on_grid(prior.with_array(there), grid, 0.0) > 1 - 1e-3, values, np.float32(NO_PRIOR))
+
+
 def _earned(trained: Trained | None, prior: Volume | None) -> bool:
     """Whether the network goes unasked: it beat copying the prior, and nothing where there is none."""
     return bool(trained and trained.default and prior is not None)
 
 
 def _body_mean(image: Volume, ct: Volume | None) -> float:
-    hu = ct.resampled_onto(image, outside=-1000.0).array if ct is not None else None
+    hu = ct.resampled_onto(image, outside=AIR_HU).array if ct is not None else None
     body = body_mask(image.array, hu)
     mean = float(image.array[body].mean(dtype=float)) if body.any() else 0.0
     return mean if mean > 0 else float(image.array.mean(dtype=float))
@@ -139,7 +164,7 @@ def _features(level: Volume, ct: Volume | None) -> dict[str, float]:
 def _classical(level: Volume, rule: str, organs, least: float, prior: Volume | None) -> np.ndarray:
     if rule == "copied":
         assert prior is not None
-        return prior.resampled_onto(level).array[None]
+        return np.maximum(prior_on(prior, level), 0.0)[None]
     if rule == "fuzzy":
         return fuzzy_lesions(level, fixed_suv=FIXED_MEANS, organs=organs, minimum_volume_mL=least).array[None]
     found = threshold_lesions(level, rule=rule, fixed_suv=FIXED_MEANS, organs=organs, minimum_volume_mL=least)
@@ -148,9 +173,9 @@ def _classical(level: Volume, rule: str, organs, least: float, prior: Volume | N
 
 def _probabilities(trained: Trained, level: Volume, ct, tracer: float, organs, prior, progress: Progress) -> np.ndarray:
     grid = axial_grid(level, float(trained.card["data"]["voxel_mm"]))
-    image = level.resampled_onto(grid).array
-    hu = ct.resampled_onto(grid, outside=-1000.0).array if ct is not None else None
-    before = prior.resampled_onto(grid).array if prior is not None else np.full(image.shape, NO_PRIOR, np.float32)
+    image = on_grid(level, grid, 0.0)
+    hu = on_grid(ct, grid, AIR_HU) if ct is not None else None
+    before = prior_on(prior, grid) if prior is not None else np.full(image.shape, NO_PRIOR, np.float32)
     steady = np.full(image.shape, tracer, np.float32)
     channels = [ct_channel(hu, image.shape), organs_on(organs, grid), steady, before]
     slices, body = int(trained.card["network"]["slices"]), body_mask(image, hu)

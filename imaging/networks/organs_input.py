@@ -16,6 +16,9 @@ MODALITIES = ("PET", "SPECT", "CT")
 LEAST_VOXELS = 8
 """Along each axis of a CT."""
 
+HEIGHT, MEDIAN_HU = "height of the field in mm", "median soft tissue in HU"
+"""Two of the features."""
+
 SOFT_HU = (-30.0, 120.0)
 """CT numbers of soft tissue without fat and bone; the features look at these."""
 
@@ -121,10 +124,10 @@ def features(hu: np.ndarray, relative: np.ndarray, inside: np.ndarray, voxel_mm:
     values = hu[inside]
     soft = values[(values > SOFT_HU[0]) & (values < SOFT_HU[1])]
     found = {
-        "height of the field in mm": hu.shape[0] * voxel_mm,
+        HEIGHT: hu.shape[0] * voxel_mm,
         "depth of the body in mm": float(np.ptp(np.flatnonzero(inside.any(axis=(0, 2))))) * voxel_mm,
         "width of the body in mm": float(np.ptp(np.flatnonzero(inside.any(axis=(0, 1))))) * voxel_mm,
-        "median soft tissue in HU": float(np.median(soft)) if soft.size else float("nan"),
+        MEDIAN_HU: float(np.median(soft)) if soft.size else float("nan"),
         "sd of soft tissue in HU": float(soft.std()) if soft.size else float("nan"),
         "share of fat in the body": float(np.mean((values > -150) & (values < SOFT_HU[0]))),
     }

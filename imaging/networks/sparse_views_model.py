@@ -5,7 +5,8 @@ cold regions. A U-Net without biases gives a residual to a linear estimate `base
 
     mean = base + level s r(x / level s),    sd = level s |h(x / level s)|,    level = mean of x,
 
-so that a x gives a times the answer exactly, for any a > 0.
+so that a x gives a times the answer exactly, for any a > 0: by the division by level s, whatever the U-Net. Without
+biases r and h are homogeneous besides, and the level itself may be misjudged by a factor.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class ViewsNet(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, width: int, levels: int):
         super().__init__()
-        self.outputs = outputs
+        self.inputs, self.outputs = inputs + outputs, outputs
         self.unet = UNet(2, inputs + outputs, 2 * outputs, width=width, levels=levels, bias=False)
         with torch.no_grad():
             self.unet.last.weight.mul_(START)

@@ -17,7 +17,8 @@ from scipy.ndimage import find_objects, gaussian_filter, label
 from dose.errors import ImageError, InputError, describe
 from imaging.geometry import Volume
 from imaging.region_means import check_mask
-from imaging.segmentation.thresholds import FIXED_SUV, threshold_lesions
+from imaging.registration.resampling import cropped
+from imaging.segmentation.thresholds import FIXED_SUV, LIVER, exclude_organs, threshold_lesions
 
 FUZZINESS = 2.0
 NEIGHBOURS_VOXELS = 0.7
@@ -84,16 +85,19 @@ def fuzzy_lesions(
 ) -> Volume:
     """Memberships (0 to 1) of lesions: two classes about each island that a fixed threshold finds.
 
+    Organs whose masks are given are neither lesion nor background, but for the liver.
+
     Raises:
         InputError, ImageError: as `threshold_lesions` and `fuzzy_means`.
     """
     seeds = threshold_lesions(suv, fixed_suv=fixed_suv, organs=organs, minimum_volume_mL=minimum_volume_mL)
     islands = label(seeds.array > 0, structure=np.ones((3, 3, 3)))[0]  # type: ignore[index]
+    allowed = exclude_organs(suv, {name: mask for name, mask in (organs or {}).items() if name != LIVER}, 0.0)
     found = np.zeros(suv.array.shape, dtype=np.float32)
     for number, box in enumerate(find_objects(islands), start=1):
         where = _widened(box, suv)
-        free = (islands[where] == 0) | (islands[where] == number)
-        part = Volume(suv.array[where], suv.affine)
+        free = allowed[where] & ((islands[where] == 0) | (islands[where] == number))
+        part = cropped(suv, where)
         hot = fuzzy_means(part, part.with_array(free)).hottest
         found[where] = np.maximum(found[where], hot * _reached(hot, islands[where] == number))
     return suv.with_array(found)

@@ -28,6 +28,14 @@ def test_rows_appear_between_their_marks_and_nowhere_else(tmp_path):
     assert page.read_text() == text
 
 
+def test_a_row_that_asks_for_nothing_says_no_yes(tmp_path):
+    page = tmp_path / "toys.md"
+    page.write_text("<!-- results:ai/toys -->\n<!-- /results -->\n")
+    for passed, word in ((True, "-"), (False, "**no**")):
+        fill_pages([OTHER | {"tolerance": "reported", "pass": passed}], tmp_path)
+        assert f"| reported | {word} |" in page.read_text()
+
+
 def test_a_missed_row_shows(tmp_path):
     page = tmp_path / "toys.md"
     page.write_text("<!-- results:ai/toys -->\n<!-- /results -->\n")

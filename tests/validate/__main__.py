@@ -8,7 +8,7 @@ import sys
 import tests.validate as registry
 from tests.runner import REPOSITORY, Entry, discover, options, plain, run, save
 from tests.validate import CHECKS
-from tests.validate.ai_pages import fill_pages
+from tests.validate.ai_pages import fill_pages, weights_mark
 from twin._jax import configure
 
 RECORD = REPOSITORY / "docs" / "validation" / "results.json"
@@ -27,11 +27,13 @@ outside its code. `make validate ONLY=dose/` runs the rows whose key begins so.
 
 
 def make_row(entry: Entry, outcome, seconds: float) -> dict:
-    """key, value, unit, tolerance, pass, source, seconds; a check that raised has value null and did not pass."""
+    """key, value, unit, tolerance, pass, source, seconds, of a network's rows the begin of its weights' checksum;
+    a check that raised has value null and did not pass."""
     value, passed = outcome if outcome is not None else (None, False)
     words = entry.words
     row = {"key": entry.key, "value": plain(value), "unit": words["unit"], "tolerance": words["tolerance"]}
-    return row | {"pass": bool(passed), "source": words["source"], "seconds": round(seconds, 3)}
+    mark = {"weights": found} if (found := weights_mark(entry.key)) else {}
+    return row | {"pass": bool(passed), "source": words["source"], "seconds": round(seconds, 3)} | mark
 
 
 def shown(value) -> str:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.ndimage import binary_dilation
 from skimage import measure
 from skimage.restoration import denoise_nl_means
+from torch import nn
 
 from dose.learning.paired import paired
 from imaging.geometry import Volume
-from imaging.networks.denoise import GRAIN_FWHM, Filter, as_volume, filtered, smoothed
+from imaging.networks.denoise import GRAIN_FWHM, Denoiser, Filter, as_volume, channels, filtered, level, smoothed
 from imaging.networks.denoise_gaussian import body_rmse, oracle_fwhm_mm
 
 LEAST_FALSE_VOXELS = 4
@@ -120,6 +122,20 @@ def kidney_biases(seen: Sequence[Seen], method: str) -> np.ndarray:
 def covered(sd: np.ndarray, error: np.ndarray, where: np.ndarray) -> float:
     """Part of the voxels whose error lies within 1.96 sd."""
     return float(np.mean(np.abs(error[where]) <= 1.96 * sd[where]))
+
+
+def departure_of_bare_network(model: nn.Module, array: np.ndarray, factor: float = 3.0) -> float:
+    """Of its answer to `factor` times a slice from as many times that to the slice, over its largest value.
+
+    The model sees the slice in units of the image's level, and times the factor: without the division that makes any
+    network's answer go with the activity.
+    """
+    assert isinstance(model, Denoiser)
+    reach, middle = (model.base - 1) // 2, len(array) // 2
+    seen = channels(np.asarray(array, np.float32) / np.float32(level(array)), reach, model.widths_voxels)[middle, None]
+    with torch.no_grad():
+        once, more = (model(torch.from_numpy(np.float32(k) * seen)) for k in (1.0, factor))
+    return float((more - factor * once).abs().max() / once.abs().max())
 
 
 def timed(run: Callable[[], object]) -> float:

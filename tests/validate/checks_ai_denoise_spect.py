@@ -120,12 +120,18 @@ def no_lesion_invented():
     return [own, other], bool(own <= 0)
 
 
-@check(f"{NAME}/safety: doubled activity", "relative", "1e-5", "homogeneity of a network without biases")
-def doubled():
+@check(
+    f"{NAME}/safety: three times the activity; the network without the division by the image's level",
+    "relative",
+    "1e-5",
+    "departure from three times the answer: the first by construction, the second as there are no biases",
+)
+def tripled():
     image = as_volume(_tests()[0].case, "first")
-    once, twice = _network(image), _network(image.with_array(2 * image.array))
-    worst = float(np.abs(twice - 2 * once).max() / once.max())
-    return worst, worst <= 1e-5
+    once, thrice = _network(image), _network(image.with_array(3 * image.array))
+    by_call = float(np.abs(thrice - 3 * once).max() / once.max())
+    bare = figures.departure_of_bare_network(load_weights(RECIPE).members[0], image.array)
+    return [by_call, bare], max(by_call, bare) <= 1e-5
 
 
 @check(f"{NAME}/safety: shifted by one voxel, over the image's error", "1", "0.5", "rms of the difference in the body")

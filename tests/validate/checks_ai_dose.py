@@ -33,9 +33,10 @@ ELSEWHERE = {
 }
 
 
-def both(name: str, figure, seeds=on.TESTS):
-    """A figure of network and of tissue-wise kernels on the same scenes."""
-    return paired(*([figure(on.dose_of(m, s), on.case(s)) for s in seeds] for m in (name, "kernel")))
+def both(name: str, figure, seeds=on.TESTS, other: str = "kernel"):
+    """A figure of network and of tissue-wise kernels (or another method) on the same scenes, where the scene has it."""
+    found = np.array([[figure(on.dose_of(m, s), on.case(s)) for s in seeds] for m in (name, other)])
+    return paired(*found[:, np.isfinite(found).all(axis=0)])
 
 
 def at_interfaces(dose, one) -> float:
@@ -63,21 +64,43 @@ def _earning(name: str) -> None:
             found = both(name, figure)
             return found.values(), found.better()
 
+    @check(f"ai/{name}/organ means, mean square", unit="%^2 [network, kernels, difference, interval]", tolerance=EARNS,
+           source=on.SOURCE)  # fmt: skip
+    def _squares():
+        found = both(name, on.organ_square)
+        return found.values(), found.better()
+
 
 def _figures(name: str) -> None:
-    @check(f"ai/{name}/organ means: rms difference, all scenes", unit="%", tolerance=f"{ORGAN_TARGET:g}",
-           source=on.SOURCE)  # fmt: skip
+    @check(f"ai/{name}/target: organ means, rms difference; organs; left out for noise", unit="%; 1; 1",
+           tolerance=f"at most {ORGAN_TARGET:g} %", source=on.SOURCE)  # fmt: skip
     def _organs():
-        found = [d for seed in on.TESTS for d in on.organs(on.dose_of(name, seed), on.case(seed))]
-        value = float(np.sqrt(max(np.mean(found), 0.0)))
+        found = organ_squares(name)
+        value = float(np.sqrt(max(found.mean(), 0.0)))
+        return [value, len(found), left_out()], value <= ORGAN_TARGET
+
+    @check(f"ai/{name}/organ means, rms difference with two standard errors over organs", unit="%",
+           tolerance=f"{ORGAN_TARGET:g}", source=on.SOURCE)  # fmt: skip
+    def _surely():
+        found = organ_squares(name)
+        value = float(np.sqrt(max(found.mean() + 2 * found.std(ddof=1) / np.sqrt(len(found)), 0.0)))
         return value, value <= ORGAN_TARGET
+
+    for words, seeds in (("the woman's body", on.BODIES), ("geometry", on.GEOMETRY)):
+
+        @check(f"ai/{name}/organ means of {words}: rms difference by network, kernels", unit="%", tolerance="reported",
+               source=on.SOURCE)  # fmt: skip
+        def _kinds(seeds=seeds):
+            methods = (name, "kernel")
+            found = [[d for s in seeds for d in on.organs(on.dose_of(m, s), on.case(s))] for m in methods]
+            return [float(np.sqrt(max(np.mean(f), 0.0))) for f in found], True
 
     for nuclide, first in (("177Lu", 0), ("90Y", 1)):
 
         @check(f"ai/{name}/voxels, {nuclide}: rms", unit="% [network, kernels, difference, interval]",
                tolerance=EARNS, source=on.SOURCE)  # fmt: skip
         def _voxels(first=first):
-            found = both(name, everywhere, on.TESTS[first::2])
+            found = both(name, everywhere, [seed for seed in on.TESTS if seed % 2 == first])
             return found.values(), found.better()
 
     for method, words in on.CLASSICAL.items():
@@ -86,16 +109,29 @@ def _figures(name: str) -> None:
             @check(f"ai/{name}/borders beside {words}: rms", unit="% [network, classical, difference, interval]",
                    tolerance=EARNS, source=on.SOURCE)  # fmt: skip
             def _simple(method=method):
-                figures = ([at_interfaces(on.dose_of(m, s), on.case(s)) for s in on.TESTS] for m in (name, method))
-                found = paired(*figures)
+                found = both(name, at_interfaces, other=method)
                 return found.values(), found.better()
 
-    @check(f"ai/{name}/stated sd: squared error over squared sd, mean; share of voxels within 2 sd and noise", unit="1",
-           tolerance="0.5 to 2; above 0.9", source=on.SOURCE)  # fmt: skip
+    @check(f"ai/{name}/stated sd: squared error over squared sd, median and mean; voxels within 2 sd and noise",
+           unit="1", tolerance="median 0.5 to 2; share above 0.9", source=on.SOURCE)  # fmt: skip
     def _sd():
         ratios, shares = zip(*(_calibration(name, seed) for seed in on.TESTS))
-        value = [float(np.mean(ratios)), float(np.mean(shares))]
-        return value, 0.5 <= value[0] <= 2 and value[1] > 0.9
+        value = [float(np.median(ratios)), float(np.mean(ratios)), float(np.mean(shares))]
+        return value, 0.5 <= value[0] <= 2 and value[2] > 0.9
+
+
+def organ_squares(name: str) -> np.ndarray:
+    """`ai_dose.organs` of all test scenes, [organ]."""
+    return np.array([d for seed in on.TESTS for d in on.organs(on.dose_of(name, seed), on.case(seed))])
+
+
+def left_out() -> int:
+    """Organs of the test scenes whose truth is too noisy."""
+    count = 0
+    for one in (on.case(seed) for seed in on.TESTS):
+        sizes = np.bincount(one["labels"][on.judged(one)].ravel())
+        count += int(np.sum(sizes[1:] >= on.LEAST_VOXELS)) - len(on.organ_masks(one))
+    return count
 
 
 def _calibration(name: str, seed: int) -> tuple[float, float]:
@@ -112,11 +148,12 @@ def _elsewhere(name: str) -> None:
     for other, words in ELSEWHERE.items():
 
         @check(f"ai/{name}/out of distribution, {words}: organ means, rms", unit="% [network, kernels, noise]",
-               tolerance=f"network at most {ORGAN_TARGET:g} %", source=on.SOURCE)  # fmt: skip
+               tolerance=f"network at most {ORGAN_TARGET:g} %, noise at most half of it", source=on.SOURCE)  # fmt: skip
         def _row(other=other):
             one = on.other(other)
             value = [on.organ_rms(d, one) for d in (on.other_answer(name, other), on.classical_map("kernel", one))]
-            return [*value, on.organ_noise(one)], value[0] <= ORGAN_TARGET
+            noise = on.organ_noise(one)
+            return [*value, noise], value[0] <= ORGAN_TARGET and noise <= ORGAN_TARGET / 2
 
     @check(f"ai/{name}/gamma 3 %/3 mm local across slabs of lung and bone, 90Y", unit="% passing [network, kernels]",
            tolerance="network not below kernels", source="Monte Carlo averaged along the slabs")  # fmt: skip

@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from dose.learning.paired import paired
-from imaging.geometry import Volume
+from dose.learning.weights import load_weights
+from imaging.networks.organs import RECIPE, cleaned, whole_volume
+from imaging.networks.organs_input import inputs_of
 from imaging.networks.organs_result import ORGANS
 from tests.validate import ai_organs as of
 from tests.validate import check
@@ -122,17 +124,16 @@ def doubled():
     return changed, changed == 0
 
 
-@check(f"{NAME}/shifted by half a voxel", unit="1", tolerance="above 0.95", source="Dice with itself, one PET/CT")
-def half_voxel():
-    scan = of.scans("pet")[1]
-    moved = np.array(scan.ct.affine)
-    moved[:3, 3] += 3.0
-    grid = Volume(scan.ct.array, moved)
-    assert scan.emission is not None
-    emission, ct = scan.emission.resampled_onto(grid), scan.ct.resampled_onto(grid, outside=-1000.0)
-    again = of.found_by("network", replace(scan, emission=emission, ct=ct))
-    back = again.labels.resampled_onto(scan.ct, interpolation="nearest").array
-    first = of.found_by("network", scan).labels.array
+@check(f"{NAME}/shifted by one voxel of the network", unit="1", tolerance="above 0.95",
+       source="Dice with itself, one PET/CT; a voxel more on the low side of each axis")  # fmt: skip
+def one_voxel():
+    """Of what the network is given: a shift of the scan is undone by its grid, which begins at the body. By half a
+    voxel even the truth has a Dice of 0.91 with itself."""
+    scan, trained = of.scans("pet")[1], load_weights(RECIPE)
+    inputs, _, grid = inputs_of(scan.emission, scan.ct, of.VOXEL_mm)
+    moved = np.pad(inputs, [(0, 0), (1, 0), (1, 0), (1, 0)], mode="edge")
+    first = cleaned(whole_volume(trained, inputs), grid.voxel_mL)
+    back = cleaned(whole_volume(trained, moved)[:, 1:, 1:, 1:], grid.voxel_mL)
     value = float(2 * ((first == back) & (first > 0)).sum() / ((first > 0).sum() + (back > 0).sum()))
     return value, value > 0.95
 

@@ -10,13 +10,14 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import binary_erosion, gaussian_filter, label
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from dose.learning.cases import TEST_FROM
 from dose.learning.paired import paired
-from dose.learning.ranges import outside
+from dose.learning.ranges import choose
 from dose.learning.weights import load_weights
 from imaging.networks.acquisitions import Physics, image
+from imaging.networks.organs_input import pieces_of
 from imaging.networks.short_scan import RECIPE, GAUSSIAN_FWHM_mm, denoise_short_scan
 from imaging.networks.short_scan_own import BATCH, refine_on_own
 from imaging.networks.short_scan_windows import smoothed_views
@@ -31,7 +32,9 @@ from tests.validate.checks_ai_sparse_views import (
     TESTS,
     USUAL,
     blur_mm,
+    clean,
     compared,
+    departure_of_bare_unet,
     nrmse,
     peak_memory_MB,
     region_masks,
@@ -41,8 +44,9 @@ from tests.validate.checks_ai_sparse_views import (
 )
 
 QUARTER = 0.25
-POST_FWHM_mm = 8.0
-"""Of the Gaussian over the image with the least error on training seeds 0 and 1 (of 0, 2, 3, 4, 5, 6, 8, 10 mm)."""
+POST_FWHM_mm = 6.0
+"""Of the Gaussian over the image with the least mean error on training seeds 0 to 7 (of 0, 2, 3, 4, 5, 6, 7, 8, 10 mm),
+against the `noise_free` images of denoise_spect's cases, OSEM of expected counts too (2 x 15)."""
 
 ORACLE_mm = np.arange(0.0, 10.1, 0.5)
 """Widths among which the oracle chooses for each case by the truth."""
@@ -62,7 +66,7 @@ def by_name(name: str, seed: int, physics: Physics = USUAL) -> np.ndarray:
     "post" and "oracle" with a Gaussian over the image."""
     seen, counts = scan(seed, physics)[0], short(seed, physics)
     if name == "clean":
-        return stored(name, seed, physics, lambda: image(counts.with_counts(QUARTER * seen.expected), seen)) / QUARTER
+        return clean(seed, physics)
     if name == "post":
         return blurred(by_name("quarter", seed, physics), POST_FWHM_mm)
     if name == "oracle":
@@ -98,6 +102,11 @@ def region_errors(name: str, which: str, seeds=TESTS, physics: Physics = USUAL) 
 
 def mean_size(per_case: list[list[float]]) -> list[float]:
     return [float(np.mean(np.abs(case))) if case else np.nan for case in per_case]
+
+
+def largest(per_case: list[list[float]]) -> float:
+    """The error of largest size, with its sign."""
+    return float(max(np.concatenate(per_case), key=abs))
 
 
 def earns(other: str) -> tuple[list[float], bool]:
@@ -138,10 +147,13 @@ def ratio():
 
 
 @check(
-    "ai/short_scan/bias of kidneys: network, Gaussian over the image, short scan", "%", "network within 2", SIMULATED
+    "ai/short_scan/largest error of a kidney: network, Gaussian over the image, short scan",
+    "%",
+    "network within 2",
+    SIMULATED,
 )
 def kidneys():
-    found = [float(np.mean(np.concatenate(region_errors(name, "kidneys")))) for name in ("network", "post", "quarter")]
+    found = [largest(region_errors(name, "kidneys")) for name in ("network", "post", "quarter")]
     return found, abs(found[0]) <= TARGET_BIAS
 
 
@@ -165,9 +177,9 @@ def other_collimator():
     return found.values(), found.better()
 
 
-@check("ai/short_scan/another collimator, farther off: bias of kidneys", "%", "within 2", SIMULATED)
+@check("ai/short_scan/another collimator, farther off: largest error of a kidney", "%", "within 2", SIMULATED)
 def other_collimator_kidneys():
-    value = float(np.mean(np.concatenate(region_errors("network", "kidneys", SHIFTED, OTHER))))
+    value = largest(region_errors("network", "kidneys", SHIFTED, OTHER))
     return value, abs(value) <= TARGET_BIAS
 
 
@@ -238,7 +250,8 @@ def pixel_sd():
     return value, 0.8 <= value <= 1.25
 
 
-@check("ai/short_scan/flagged and filtered: share of inputs out of range", "1", "1", "inputs altered by hand")
+@check("ai/short_scan/refused though it were the default: share of inputs out of range", "1",
+       "1, and not the scan as it is", "inputs altered by hand")  # fmt: skip
 def flagged():
     """Other counts, pixels, window, blur, a blur that is not told, other views."""
     counts, blur, limits = short(TEST_FROM), blur_mm(Physics()), load_weights(RECIPE).limits
@@ -252,24 +265,19 @@ def flagged():
         (counts, None),
         (sparse(counts, 2), blur),
     ]
-    said = lambda p, b: outside(limits, features(p, None, b) | {"views": len(p.angles_deg)})
-    classical = [denoise_short_scan(p, system_fwhm_mm=b).choice.method == "classical" for p, b in tried]
-    value = float(np.mean([bool(said(p, b)) and used for (p, b), used in zip(tried, classical)]))
-    return value, value == 1 and said(counts, blur) == ()
+    as_default = lambda p, b: choose("auto", limits, features(p, None, b) | {"views": len(p.angles_deg)}, default=True)
+    refused = [as_default(p, b).method == "classical" for p, b in tried]
+    return float(np.mean(refused)), all(refused) and as_default(counts, blur).method == "network"
 
 
-@check(
-    "ai/short_scan/three times the counts: largest departure from three times the estimate",
-    "1",
-    "rel 1e-4",
-    "exact by construction",
-)
+@check("ai/short_scan/three times the counts: departure from three times the estimate, of the call and of its U-Net",
+       "1", "1e-4", "the first by construction, the second as there are no biases")  # fmt: skip
 def tripled():
     counts = short(TEST_FROM)
     one = denoised(TEST_FROM, "network").projections.counts
     three = denoise_short_scan(counts.with_counts(3 * counts.counts), method="network").projections.counts
-    value = float(np.abs(three / 3 - one).max() / one.max())
-    return value, value < 1e-4
+    found = [float(np.abs(three / 3 - one).max() / one.max()), departure_of_bare_unet(load_weights(RECIPE).members[0])]
+    return found, max(found) < 1e-4
 
 
 @check("ai/short_scan/false spots per case: network, Gaussian over the image, short scan", "1", "network 0", SIMULATED)
@@ -282,7 +290,7 @@ def hallucinations():
             seen, wanted = scan(seed)[0], by_name("clean", seed)
             plain = binary_erosion(seen.mask("remainder"), iterations=2)
             hot = wanted[seen.mask("kidney_left", "kidney_right", "parotid_left", "parotid_right")].mean()
-            pieces, _ = label((by_name(name, seed) - wanted > 0.1 * hot) & plain)
+            pieces, _ = pieces_of((by_name(name, seed) - wanted > 0.1 * hot) & plain)
             spots.append(np.sum(np.bincount(pieces.ravel())[1:] >= 4))
         found.append(float(np.mean(spots)))
     return found, found[0] == 0

@@ -14,15 +14,19 @@ from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import binary_erosion, gaussian_filter, label
+import torch
+from scipy.ndimage import binary_erosion, gaussian_filter
 from skimage.metrics import structural_similarity
+from torch import nn
 
 from dose.learning.cases import TEST_FROM, cases_folder, kept
 from dose.learning.paired import Paired, paired
-from dose.learning.ranges import outside
+from dose.learning.ranges import choose
 from dose.learning.weights import load_weights
 from imaging.networks.acquisitions import Acquisition, Physics, acquisition, image
+from imaging.networks.organs_input import pieces_of
 from imaging.networks.sparse_views import RECIPE, complete_views, sparse
+from imaging.networks.sparse_views_model import ViewsNet
 from imaging.networks.sparse_views_ring import features, system_fwhm_mm
 from imaging.projections import Projections
 from imaging.reconstruct.iterations import Settings
@@ -39,13 +43,18 @@ OTHER = Physics(collimator="GI-MEGP", margin_mm=45.0)
 FEW = Settings(6, 5)
 ORGANS = {"kidneys": ("kidney_left", "kidney_right"), "liver": ("liver",), "spleen": ("spleen",)}
 POST_FWHM_mm = 6.0
-"""Gaussian after plain OSEM of 30 views: the best on training seeds 0 and 1 (of 0, 2, 3, 4, 5, 6, 8, 10 mm)."""
+"""Gaussian after plain OSEM of 30 views: the best on training seeds 0 to 7 (of 0, 2, 3, 4, 5, 6, 7, 8, 10 mm), against
+the `noise_free` images of denoise_spect's cases."""
+
+QUARTER = 0.25
+"""Of the expected counts, of which the reference is made: OSEM of noise-free counts goes with them."""
 
 LEAST_VOXELS = 100
 """Of an organ's part within the field; a smaller one is left out."""
 
 TARGET_ACTIVITY, TARGET_SSIM = 3.0, 0.95
-SIMULATED = "simulated patients of test seeds (imaging.networks.acquisitions); OSEM of all 120 measured views"
+SIMULATED = "simulated patients of test seeds (imaging.networks.acquisitions); OSEM of expected counts of 120 views"
+MEASURED = "the same against OSEM of all 120 measured views, whose noise the 30 views share"
 
 
 def blur_mm(physics: Physics) -> float:
@@ -67,8 +76,20 @@ def stored(name: str, seed: int, physics: Physics, make, weights: str = "") -> n
     return kept(folder, str(seed), lambda: {"image": make().astype(np.float32)})["image"]
 
 
+def clean(seed: int, physics: Physics = USUAL) -> np.ndarray:
+    """OSEM in Bq/mL of the expected counts: the reference; made of a quarter of them, as for `checks_ai_short_scan`."""
+    seen = scan(seed, physics)[0]
+    counts = seen.empty.with_counts(QUARTER * seen.expected)
+    return stored("clean", seed, physics, lambda: image(counts, seen)) / QUARTER
+
+
 def by_name(name: str, seed: int, physics: Physics = USUAL) -> np.ndarray:
-    """OSEM in Bq/mL of "full", "plain" (30 views), "classical" or "network" views."""
+    """OSEM in Bq/mL: "clean", "full", "plain" (30 views), "filtered" (those), and "classical" or "network" views."""
+    if name == "clean":
+        return clean(seed, physics)
+    if name == "filtered":
+        width = POST_FWHM_mm / 2.3548 / physics.voxel_mm
+        return gaussian_filter(by_name("plain", seed, physics), width)
     seen, counts = scan(seed, physics)
     if name == "full":
         return stored(name, seed, physics, lambda: image(counts, seen))
@@ -96,24 +117,27 @@ def nrmse(made: np.ndarray, wanted: np.ndarray) -> float:
     return float(100 * np.sqrt(np.mean((made - wanted) ** 2) / np.mean(wanted**2)))
 
 
-def figure_of(name: str, of: str, seeds=TESTS, physics: Physics = USUAL) -> list[float]:
-    """A figure of each case that has it (NaN for one without such regions)."""
+def figure_of(name: str, of: str, seeds=TESTS, physics: Physics = USUAL, reference: str = "clean") -> list[float]:
+    """A figure of each case that has it (NaN for one without such regions), against a reference by its name."""
     found = []
     for seed in seeds:
-        seen, full, made = scan(seed, physics)[0], by_name("full", seed, physics), None
-        made = by_name("plain" if name == "filtered" else name, seed, physics)
-        if name == "filtered":
-            made = gaussian_filter(made, POST_FWHM_mm / 2.3548 / seen.physics.voxel_mm)
+        seen, made, wanted = scan(seed, physics)[0], by_name(name, seed, physics), by_name(reference, seed, physics)
         if of == "nrmse":
-            found.append(nrmse(made, full))
+            found.append(nrmse(made, wanted))
         elif of == "ssim":
-            found.append(float(structural_similarity(made, full, data_range=float(full.max()))))
+            found.append(body_ssim(made, wanted, seen.labels > 0))
         else:
             names = ("kidneys", "lesions") if of == "regions" else (of,)
             masks = [mask for name_ in names for mask in region_masks(seen, name_)]
-            errors = total_errors_percent(made, full, masks)
+            errors = total_errors_percent(made, wanted, masks)
             found.append(float(np.mean(np.abs(errors))) if errors else np.nan)
     return found
+
+
+def body_ssim(made: np.ndarray, wanted: np.ndarray, body: np.ndarray) -> float:
+    """Mean structural similarity over the body's voxels; over the whole field, near zero nearly everywhere, it is 1."""
+    each = structural_similarity(made, wanted, data_range=float(wanted[body].max()), full=True)[1]
+    return float(np.asarray(each)[body].mean())
 
 
 def compared(network: list[float], classical: list[float]) -> Paired:
@@ -122,8 +146,8 @@ def compared(network: list[float], classical: list[float]) -> Paired:
     return paired(np.array(network)[both], np.array(classical)[both])
 
 
-def earns(other: str, of: str) -> tuple[list[float], bool]:
-    found = compared(figure_of("network", of), figure_of(other, of))
+def earns(other: str, of: str, reference: str = "clean") -> tuple[list[float], bool]:
+    found = compared(*(figure_of(name, of, reference=reference) for name in ("network", other)))
     return found.values(), found.better()
 
 
@@ -155,6 +179,18 @@ def nrmse_filtered():
     return earns("filtered", "nrmse")
 
 
+for _of, _words in (("nrmse", "image NRMSE"), ("regions", "kidney and lesion activity")):
+
+    @check(f"ai/sparse_views/{_words} against plain 30-view OSEM, 120 measured views wanted", "%", BETTER, MEASURED)
+    def against_measured(of=_of):
+        return earns("plain", of, "full")
+
+
+@check("ai/sparse_views/image NRMSE of 120 measured views, of 30 as they are", "%", "reported", SIMULATED)
+def noise_of_the_measured():
+    return [float(np.mean(figure_of(name, "nrmse"))) for name in ("full", "plain")], True
+
+
 for _organ in (*ORGANS, "lesions"):
 
     @check(f"ai/sparse_views/activity of {_organ} beside plain 30-view OSEM", "%", "network at most 3 %", SIMULATED)
@@ -163,14 +199,14 @@ for _organ in (*ORGANS, "lesions"):
         return found.values(), found.network <= TARGET_ACTIVITY
 
 
-@check("ai/sparse_views/SSIM beside plain 30-view OSEM", "1", "network above 0.95", SIMULATED)
+@check("ai/sparse_views/SSIM in the body beside plain 30-view OSEM", "1", "network above 0.95", SIMULATED)
 def ssim():
     found = compared(figure_of("network", "ssim"), figure_of("plain", "ssim"))
     return found.values(), found.network > TARGET_SSIM
 
 
-@check("ai/sparse_views/bias of kidneys against the truth: network, interpolated, plain, 120 views", "%", "reported; "
-       "passes where the network's lies within 3 of that of 120 views", "simulated activity")  # fmt: skip
+@check("ai/sparse_views/largest error of a kidney against the truth: network, interpolated, plain, 120 views", "%",
+       "network's within 3 of that of 120 views", "simulated activity")  # fmt: skip
 def kidneys_against_truth():
     found = []
     for name in ("network", "classical", "plain", "full"):
@@ -179,7 +215,7 @@ def kidneys_against_truth():
             seen = scan(seed)[0]
             truth = seen.activity.array
             errors += total_errors_percent(by_name(name, seed), truth, region_masks(seen, "kidneys"))
-        found.append(float(np.mean(errors)))
+        found.append(max(errors, key=abs))
     return found, abs(found[0] - found[3]) <= TARGET_ACTIVITY
 
 
@@ -249,7 +285,8 @@ def other_collimator_regions():
     return found.values(), found.network <= TARGET_ACTIVITY
 
 
-@check("ai/sparse_views/flagged and interpolated: share of inputs out of range", "1", "1", "inputs altered by hand")
+@check("ai/sparse_views/refused though it were the default: share of inputs out of range", "1",
+       "1, and not the scan as it is", "inputs altered by hand")  # fmt: skip
 def flagged():
     """Other counts, pixels, window, blur, a blur that is not told, and 20 and 60 views of 120."""
     counts = scan(TEST_FROM)[1]
@@ -268,40 +305,44 @@ def flagged():
         (sparse(counts, 2), blur),
     ]
     limits = load_weights(RECIPE).limits
-    said = [complete_views(p, method="auto", system_fwhm_mm=b).choice for p, b in tried]
-    trained = load_weights(RECIPE).default
-    reasons = [c.method == "classical" and (not trained or len(c.reasons) > 0) for c in said]
-    known = [bool(outside(limits, features(p, None, b) | {"measured views": len(p.angles_deg)})) for p, b in tried]
-    inside = outside(limits, features(few, None, blur) | {"measured views": 30}) == ()
-    value = float(np.mean(np.array(reasons) & np.array(known)))
-    return value, value == 1 and inside
+    as_default = lambda p, b: choose(
+        "auto", limits, features(p, None, b) | {"measured views": len(p.angles_deg)}, default=True
+    )
+    refused = [as_default(p, b).method == "classical" for p, b in tried]
+    return float(np.mean(refused)), all(refused) and as_default(few, blur).method == "network"
 
 
-@check(
-    "ai/sparse_views/three times the counts: largest departure from three times the views",
-    "1",
-    "1e-4",
-    "by construction",
-)
+@check("ai/sparse_views/three times the counts: departure from three times the views, of the call and of its U-Net",
+       "1", "1e-4", "the first by construction, the second as there are no biases")  # fmt: skip
 def tripled():
     few = sparse(scan(TEST_FROM)[1])
     one = complete_views(few, method="network").projections.counts
     three = complete_views(few.with_counts(3 * few.counts), method="network").projections.counts
-    value = float(np.abs(three / 3 - one).max() / one.max())
-    return value, value < 1e-4
+    found = [float(np.abs(three / 3 - one).max() / one.max()), departure_of_bare_unet(load_weights(RECIPE).members[0])]
+    return found, max(found) < 1e-4
+
+
+def departure_of_bare_unet(model: nn.Module) -> float:
+    """Of a U-Net's answer to three times some noise from three times that to it, without the division by the unit."""
+    assert isinstance(model, ViewsNet)
+    torch.manual_seed(0)
+    noise = torch.rand(1, model.inputs, 32, 32)
+    with torch.no_grad():
+        one, three = model.unet(noise), model.unet(3 * noise)
+    return float((three - 3 * one).abs().max() / one.abs().max())
 
 
 def false_spots(made: np.ndarray, full: np.ndarray, seen: Acquisition) -> int:
-    """Pieces of 4 voxels or more, two voxels away from all but plain tissue, with more than 120 views have by a tenth
-    of the mean kidney."""
+    """Pieces of 4 voxels or more, two voxels away from all but plain tissue, with more than the reference has by a
+    tenth of the mean kidney."""
     plain = binary_erosion(seen.mask("remainder"), iterations=2)
     hot = full[seen.mask("kidney_left", "kidney_right", "parotid_left", "parotid_right")]
-    pieces, number = label((made - full > 0.1 * hot.mean()) & plain)
+    pieces, number = pieces_of((made - full > 0.1 * hot.mean()) & plain)
     return int(np.sum(np.bincount(pieces.ravel())[1:] >= 4)) if number else 0
 
 
 @check(
-    "ai/sparse_views/spots that 120 views do not have, per case: network, interpolated, plain",
+    "ai/sparse_views/spots that expected counts do not have, per case: network, interpolated, plain",
     "1",
     "network 0",
     SIMULATED,
@@ -309,7 +350,7 @@ def false_spots(made: np.ndarray, full: np.ndarray, seen: Acquisition) -> int:
 def hallucinations():
     found = []
     for name in ("network", "classical", "plain"):
-        spots = [false_spots(by_name(name, seed), by_name("full", seed), scan(seed)[0]) for seed in TESTS]
+        spots = [false_spots(by_name(name, seed), clean(seed), scan(seed)[0]) for seed in TESTS]
         found.append(float(np.mean(spots)))
     return found, found[0] == 0
 

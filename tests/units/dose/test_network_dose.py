@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +13,10 @@ from scipy.signal import fftconvolve
 from dose.errors import InputError
 from dose.learning.recipe import TRAINING, Config
 from dose.learning.training import train
-from dose.learning.weights import load_weights, tensors_of
-from dose.network import kernels, maps, predict, residual, scenes, unet
+from dose.learning.weights import load_weights
+from dose.network import kernels, maps, predict, residual, scenes, spread, surroundings, unet
 from dose.network.finish import solve_last
 from dose.network.predict import NETWORKS, learned_dose
-from dose.network.spread import fit_spread
 from dose.voxels import voxel
 
 SPACING = (4.0, 4.0, 4.0)
@@ -56,10 +56,9 @@ def shaken(network: torch.nn.Module) -> torch.nn.Module:
 
 def answer(network: torch.nn.Module, part, case) -> np.ndarray:
     """Dose in Gy, [kind, z, y, x]."""
-    seen = dict(part.channels(case))
-    scale = float(seen.pop("scale_Gy"))
+    drawn, scale = maps.drawn(part.channels(case))
     with torch.no_grad():
-        return network({n: a[None] for n, a in tensors_of(seen).items()})[0].numpy() * scale
+        return network(drawn)[0].numpy() * scale
 
 
 @pytest.mark.parametrize(("part", "least", "most"), [(residual, 0, 1e-4), (kernels, 0, 1e-4), (unet, 1e-3, 10)])
@@ -89,6 +88,8 @@ def test_the_solved_last_layer_fits_the_training_scenes_better():
             errors.append(float(error.mean()))
         solve_last(network, residual, cases)
     assert sum(after) < 0.5 * sum(before)
+    layer, rows = residual.last_layer(network)  # type: ignore[arg-type]
+    assert (layer.weight[rows[2][1]] == 0).all()  # no scene of 90Y was seen
     found = sum(answer(network, residual, case)[0].sum() for case in cases)
     assert abs(found / sum(case["electron_Gy"].sum() for case in cases) - 1) < 0.02
 
@@ -104,7 +105,7 @@ def test_even_kernels_are_convolved_as_by_scipy():
 
 def test_an_untrained_correction_is_the_kernel_engine():
     case = fake_case(0)
-    found = answer(residual.Residual(8, 4, 2), residual, case)
+    found = answer(residual.Residual(3 + len(kernels.media()), 4, 2), residual, case)
     wanted = maps.stacked(case, "kernel_") * (case["density"] >= maps.AIR)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-12)
 
@@ -118,6 +119,18 @@ def test_weights_do_not_see_the_sign_of_the_noise():
     assert (before[:, case["density"] < maps.AIR] == 0).all()
     case["kernel_electron_Gy"] = 2 * case["kernel_electron_Gy"]
     assert (maps.weights(case)[0][before[0] > 0] < 0.9 * before[0][before[0] > 0]).all()
+
+
+def test_surroundings_are_the_same_from_any_side_and_know_lung_from_bone():
+    density = np.full((10, 11, 12), 1.03)
+    density[:4], density[8:] = 0.26, 1.6
+    found = surroundings.surroundings(density)
+    assert found.shape == (surroundings.number(), 10, 11, 12)
+    turned = surroundings.surroundings(density.transpose(2, 0, 1)[::-1])
+    np.testing.assert_allclose(turned, found.transpose(0, 3, 1, 2)[:, ::-1], atol=1e-6)
+    lung, bone = found[-4, :, 5, 5], found[-3, :, 5, 5]
+    assert lung[0] > 0.5 > 0.1 > lung[9]
+    assert bone[9] > 0.5 > 0.1 > bone[0]
 
 
 def test_a_scene_is_told_by_its_seed_and_has_no_activity_in_air():
@@ -143,8 +156,45 @@ def test_training_writes_weights_that_load_and_a_spread(part, tmp_path, monkeypa
     train(recipe, "shipped", tmp_path / "weights")
     trained = load_weights(recipe, tmp_path / "weights")
     assert len(trained.members) == 2
-    assert fit_spread(recipe, part.channels, [fake_case(5)], tmp_path / "weights") >= 0
-    assert "sd_factor" in load_weights(recipe, tmp_path / "weights").card
+    assert len(trained.card["sd_parts"]) == 3
+    assert trained.card["solved_loss"] > 0
+
+
+class Planted(torch.nn.Module):
+    """The kernel engine's dose, its electrons off by a drawn factor that all members share and by one of their own."""
+
+    def __init__(self, shared: float, own: float):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(1 + shared + own))
+
+    def forward(self, drawn):
+        return drawn["kernel"] * self.factor
+
+
+def test_the_sd_finds_an_error_that_members_share(tmp_path, monkeypatch):
+    members = tuple(Planted(0.2, own) for own in (-0.01, 0.0, 0.01))
+    cases = [fake_case(seed) for seed in range(4)]
+    for case in cases:
+        for word in ("", "second_"):
+            for kind in maps.KINDS:
+                case[f"{word}{kind}_Gy"] = case[f"kernel_{kind}_Gy"]
+    (tmp_path / "dose_residual.json").write_text("{}")
+    monkeypatch.setattr(spread, "load_weights", lambda *_: SimpleNamespace(members=members))
+    a, b, c = spread.fit_spread(residual, cases, tmp_path)
+    answers = np.stack([np.full((2, 2, 2), 1 + 0.2 + own) for own in (-0.01, 0.0, 0.01)])
+    found = spread.sd_of({"sd_parts": [a, b, c]}, answers, np.ones((2, 2, 2)))
+    assert found == pytest.approx(0.2, rel=0.1)
+    alone = spread.sd_of({"sd_parts": [1.0, 0.0, 0.0]}, answers, np.ones((2, 2, 2)))
+    assert alone.max() < 0.02
+
+
+def test_a_body_in_much_air_gives_the_same_dose_and_choice():
+    tia, density = body(24)
+    wide = [np.pad(a, 12, constant_values=v) for a, v in ((tia, 0.0), (density, 0.0012))]
+    bare, padded = (learned_dose(*a, "177Lu", SPACING, method="network") for a in ((tia, density), wide))
+    assert padded.choice == bare.choice
+    np.testing.assert_allclose(padded.dose_Gy[12:-12, 12:-12, 12:-12], bare.dose_Gy, rtol=1e-4)
+    assert padded.dose_Gy[:11].max() == 0
 
 
 NEAR = {"dose_residual": 0.05, "dose_unet": 0.15, "dose_kernels": 0.15}

@@ -12,7 +12,7 @@ from dose.errors import ImageError, InputError
 from dose.learning.weights import save_weights
 from imaging.geometry import Volume
 from imaging.networks import denoise, denoise_batches, denoise_pet, denoise_spect
-from imaging.networks.denoise import Denoiser, Filter, applied, features, filtered, smoothed
+from imaging.networks.denoise import Denoiser, Filter, applied, channels, features, filtered, smoothed
 from imaging.networks.denoise_frames import fitted, halves, learned_from_pairs
 from imaging.networks.denoise_gaussian import WIDTHS_mm, body_rmse, chosen_filter, oracle_fwhm_mm
 from imaging.networks.denoise_pet import denoised_pet
@@ -72,11 +72,40 @@ def test_twice_the_activity_gives_twice_the_answer(kind, tmp_path):
     np.testing.assert_allclose(twice.sd.array, 2 * once.sd.array, rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_with_biases_would_not_double():
-    image, model = a_case()["first"], a_network()
-    model.unet.last.register_parameter("bias", torch.nn.Parameter(torch.ones(2)))
-    once, twice = applied(model, image)[0], applied(model, np.float32(1000.0) + image)[0]
-    assert np.abs(twice - once - 1000.0).max() > 1.0
+def test_the_network_triples_without_the_division_by_the_level_and_one_with_biases_does_not():
+    seen = torch.from_numpy(channels(a_case()["first"], 1, (2.0, 4.0, 8.0))[8:9])
+    departures = []
+    with torch.no_grad():
+        for bias in (0.0, 1.0):
+            model = a_network()
+            model.unet.last.register_parameter("bias", torch.nn.Parameter(torch.full((2,), bias)))
+            once, thrice = model(seen), model(3 * seen)
+            departures.append(float((thrice - 3 * once).abs().max()))
+    assert departures[0] < 1e-4
+    assert departures[1] > 1.0
+
+
+def test_a_constant_image_has_a_level_though_its_mean_is_rounded_up():
+    even = np.full((8, 8, 8), 8.15872, np.float32)
+    assert even.mean() > even.max()  # or this asks nothing
+    assert denoise.level(even) == pytest.approx(8.15872)
+
+
+def test_the_mean_over_mirror_images_is_mirrored_with_the_image_and_one_pass_is_not():
+    image, model = a_case()["first"][:, :30, :], a_network()
+    for mirrors, same in ((denoise.MIRRORS, True), (((),), False)):
+        here = denoise.mirrored(model, image, mirrors)
+        there = denoise.mirrored(model, image[:, :, ::-1], mirrors)
+        close = [np.abs(b[:, :, ::-1] - a).max() < 1e-4 * a.max() for a, b in zip(here, there)]
+        assert close == [same, same]
+
+
+def test_progress_over_mirror_images_rises_to_the_end_once():
+    told = []
+    denoise.mirrored(a_network(), a_case()["first"], progress=lambda done, whole, _: told.append(done / whole))
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert told.count(1) == 1
 
 
 def test_a_constant_image_with_an_untrained_network_changes_by_its_own_scale_only():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from dose.errors import ImageError, InputError
 from dose.learning.ranges import Choice
@@ -133,12 +134,77 @@ def test_islands_without_a_sure_voxel_or_too_small_are_dropped():
 
 
 def test_islands_are_cut_to_the_piece_about_their_maximum():
-    wide = np.stack([0.95 * (ball((8, 15, 10), 6) | SMALL)])
+    wide = np.where(BIG | SMALL, 0.95, 0.6 * ball((8, 15, 10), 6))[None]
     settings = {"threshold": 0.5, "least_peak": 0.9, "minimum_volume_mL": 0.5}
     whole = lesion_segmentation(scan(), wide, Choice("network"), **settings).mask.array > 0
     np.testing.assert_array_equal(whole, wide[0] > 0)
     cut = lesion_segmentation(scan(), wide, Choice("network"), share=0.41, **settings).mask.array > 0
     np.testing.assert_array_equal(cut, BIG | SMALL)
+
+
+CUT = {"threshold": 0.3, "least_peak": 0.9, "share": 0.41, "minimum_volume_mL": 0.5}
+
+
+def cut(values, probability, affine=AFFINE, **words) -> np.ndarray:
+    """The mask that the network's cut leaves of an image and its probability."""
+    made = lesion_segmentation(Volume(values, affine), probability[None], Choice("network"), **CUT | words)
+    return made.mask.array > 0
+
+
+def touching(second: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SUV of a hot ball and of another one at its side, and the two balls."""
+    hot, other = ball((8, 15, 12), 3), ball((8, 15, 19), 3)
+    noise = 0.1 * np.random.default_rng(4).random(SHAPE)
+    return np.where(hot, 20.0, np.where(other, second, 0.7)) + noise, hot, other
+
+
+def test_a_lesion_that_touches_a_hotter_one_stays():
+    values, hot, other = touching(6.0)
+    assert label(hot | other, structure=np.ones((3, 3, 3)))[1] == 1  # type: ignore[misc]
+    made = cut(values, 0.95 * (hot | other))
+    np.testing.assert_array_equal(made, hot | other)
+    # about the hottest voxel alone, as it was cut once, the other one would be gone
+    assert not (other & (values >= 0.41 * values.max())).any()
+
+
+def test_a_hottest_place_that_is_not_sure_keeps_no_piece_of_its_own():
+    values, hot, other = touching(6.0)
+    made = cut(values, np.where(hot, 0.95, 0.6 * other))
+    np.testing.assert_array_equal(made[hot], True)
+    assert made[other].mean() < 0.2
+
+
+def test_on_fine_voxels_noise_does_not_break_a_lesion_into_its_hottest_voxels():
+    fine = np.diag([2.5, 2.5, 2.5, 1.0])
+    values = np.where(BIG, 9.0, 0.7) + 3.0 * np.random.default_rng(5).random(SHAPE)
+    np.testing.assert_array_equal(cut(values, np.where(BIG, 0.95, 0.5 * ball((8, 15, 10), 5)), fine), BIG)
+
+
+@pytest.mark.parametrize(("least", "there"), [(0.5, False), (0.1, True)])
+def test_the_least_volume_holds_after_the_cut(least, there):
+    point = ball((8, 15, 10), 0)
+    values, wide = np.where(point, 30.0, 1.0), 0.95 * ball((8, 15, 10), 2)
+    assert (wide > 0).sum() * 0.125 > 0.5
+    made = cut(values, np.where(point, wide, np.minimum(wide, 0.6)), minimum_volume_mL=least)
+    np.testing.assert_array_equal(made, point & there)
+
+
+def test_a_fine_scan_is_averaged_onto_the_networks_voxels(monkeypatch):
+    from imaging.networks import lesions_pet
+
+    seen = []
+
+    def stub(network, image, others, slices, body, progress):
+        seen.append(np.sinh(image))
+        return np.zeros((3, *image.shape), np.float32)
+
+    monkeypatch.setattr(lesions_pet, "three_planes", stub)
+    chess = np.indices((24, 24, 24)).sum(axis=0) % 2 * 4.0
+    segment_lesions(Volume(chess, np.diag([2.5, 2.5, 2.5, 1.0])), tracer="psma", method="network")
+    np.testing.assert_allclose(seen[0][2:-2, 2:-2, 2:-2], 2.0, atol=0.3)
+    # one sample a voxel reads black or white fields
+    points = Volume(chess, np.diag([2.5, 2.5, 2.5, 1.0])).resampled_onto(axial_grid(Volume(chess, AFFINE / 2), 5.0))
+    assert points.array[2:-2, 2:-2, 2:-2].std() > 1.0 or abs(points.array[3:-3, 3:-3, 3:-3].mean() - 2) > 1.0
 
 
 def test_no_lesion_is_called_within_an_organ_but_the_liver():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from dose.errors import ImageError, InputError
+from dose.learning.ranges import Choice
+from dose.learning.weights import amend_card, load_weights, weights_folders
 from imaging.geometry import Volume
+from imaging.networks import lesions_followup, lesions_pet
+from imaging.networks.acquisitions import Physics
 from imaging.networks.lesions_prior import FATES, NO_PRIOR, fates, moved, prior_channel, shrunk
-from imaging.networks.lesions_spect import field_mean, segment_lesions_spect
+from imaging.networks.lesions_spect import RECIPE, field_mean, prior_on, segment_lesions_spect
 
 AFFINE = np.diag([6.0, 6.0, 6.0, 1.0])
 SHAPE = (14, 24, 32)
@@ -57,18 +64,72 @@ def test_a_prior_moves_the_networks_answer():
     assert with_one[BIG].mean() > with_none[BIG].mean()
 
 
+def as_default(folder: Path, **changes) -> Path:
+    """The weights that ship, with a card that says that they are the default."""
+    for kind in ("json", "safetensors"):
+        shutil.copy(weights_folders(RECIPE.package)[-1] / f"lesions_spect.{kind}", folder)
+    amend_card(folder, "lesions_spect", {"default": True} | changes)
+    return folder
+
+
+def half(share: float = 0.5) -> Volume:
+    """A prior that reaches over a part of the SPECT's columns."""
+    return Volume(prior(BIG).array[..., : int(share * SHAPE[2])], AFFINE)
+
+
+def test_where_the_prior_does_not_reach_the_pet_has_said_nothing():
+    made = prior_on(half(), scan())
+    middle = SHAPE[2] // 2
+    assert set(np.unique(made[..., middle:])) == {NO_PRIOR}
+    np.testing.assert_allclose(made[..., :middle], half().array, atol=1e-6)
+    assert prior_on(prior(BIG), scan()).min() == 0
+
+
+def test_a_negative_prior_is_none():
+    marked = prior(BIG).with_array(np.where(SMALL, NO_PRIOR, prior(BIG).array))
+    np.testing.assert_array_equal(prior_on(marked, scan()) == NO_PRIOR, SMALL)
+    copied = segment_lesions_spect(scan(), tracer="psma", prior=marked, method="classical")
+    np.testing.assert_array_equal(copied.mask.array > 0, BIG)
+
+
+def test_a_fine_prior_is_averaged():
+    fine = Volume(np.indices((28, 48, 64)).sum(axis=0) % 2 * 1.0, np.diag([3.0, 3.0, 3.0, 1.0]))
+    made = prior_on(fine, scan())
+    np.testing.assert_allclose(made[1:-1, 1:-1, 1:-1], 0.5, atol=0.05)
+    assert np.abs(fine.resampled_onto(scan()).array[1:-1, 1:-1, 1:-1] - 0.5).min() > 0.4
+
+
+def test_a_prior_that_does_not_cover_the_body_is_said():
+    said = segment_lesions_spect(scan(), tracer="psma", prior=half(), method="network").choice.reasons
+    assert any("covers" in reason for reason in said)
+    whole = segment_lesions_spect(scan(), tracer="psma", prior=prior(BIG), method="network").choice.reasons
+    assert not any("covers" in reason for reason in whole)
+
+
+def test_the_network_is_not_the_default_yet_with_a_card_that_says_so_it_is(tmp_path):
+    asked = {"tracer": "psma", "prior": prior(BIG)}
+    left = segment_lesions_spect(scan(), **asked).choice
+    assert left.method == "classical"
+    assert "not the default" in left.reasons[0]
+    within = {"voxel_mm": [1, 9], "highest_uptake": [0, 1e3], "noise": [0, 10]}
+    weights = as_default(tmp_path, limits=within)
+    assert segment_lesions_spect(scan(), **asked, weights=weights).choice == Choice("network")
+    assert segment_lesions_spect(scan(), tracer="psma", weights=weights).choice.method == "classical"
+    cut_off = asked | {"prior": half()}
+    assert segment_lesions_spect(scan(), **cut_off, weights=weights).choice.method == "classical"
+
+
+def test_the_card_says_which_weights_it_was_begun_from():
+    begun = load_weights(RECIPE).card["begun_from"]
+    assert begun == {"lesions_pet": load_weights(lesions_pet.RECIPE).card["sha256"]}
+
+
 def test_another_nuclide_and_coarse_voxels_are_flagged():
     other = segment_lesions_spect(scan(), tracer="psma", nuclide="90Y", method="network").choice
     assert any("90Y" in reason for reason in other.reasons)
     assert segment_lesions_spect(scan(), tracer="psma", nuclide="90Y").choice.method == "classical"
     coarse = Volume(scan().array[::2, ::2, ::2], np.diag([12.0, 12.0, 12.0, 1.0]))
     assert any("voxel_mm" in r for r in segment_lesions_spect(coarse, tracer="psma", method="network").choice.reasons)
-
-
-def test_without_a_prior_the_network_is_not_taken_unasked():
-    choice = segment_lesions_spect(scan(), tracer="psma").choice
-    assert choice.method == "classical"
-    assert "not the default" in choice.reasons[0]
 
 
 def test_what_is_no_prior_is_refused():
@@ -116,3 +177,24 @@ def test_a_moved_prior_keeps_its_sum():
 def test_the_fields_mean_is_that_of_its_voxels():
     case = {"counts": np.array([[5, 10, 30]] * 4)}
     assert field_mean(case, np.array([0.0, 2.0, 1.0]), np.random.default_rng(0)) == pytest.approx(50 / 40)
+
+
+class Looked(Exception):
+    """Raised where cases would be simulated."""
+
+
+def test_follow_ups_of_other_physics_lie_in_another_folder(monkeypatch):
+    folders = []
+
+    def looked(folder, name, make):
+        folders.append(folder)
+        raise Looked
+
+    monkeypatch.setattr(lesions_followup, "acquisition", lambda seed, physics: None)
+    monkeypatch.setattr(lesions_followup, "kept", looked)
+    changed = ({}, {"frame_s": 40.0}, {"margin_mm": 5.0}, {"intrinsic_fwhm_mm": 3.0}, {"tracers": ("sstr",)}, {})
+    for words in changed:
+        with pytest.raises(Looked):
+            lesions_followup.follow_up(1, Physics(**words))
+    assert len(set(folders)) == 5
+    assert folders[0] == folders[-1]

@@ -11,11 +11,12 @@ from scipy.ndimage import gaussian_filter
 
 from dose.errors import ImageError, InputError
 from dose.learning.ranges import Choice
+from dose.learning.weights import load_weights
 from imaging.geometry import Volume
 from imaging.networks import organs, organs_25d, organs_atlas
 from imaging.networks.organs import cleaned, segment_organs, segmentation_loss
 from imaging.networks.organs_data import Spread, batch, made, organ_classes, whole
-from imaging.networks.organs_input import inputs_of, network_grid
+from imaging.networks.organs_input import HEIGHT, MEDIAN_HU, inputs_of, network_grid
 from imaging.networks.organs_result import ORGANS, OrganSegmentation
 from imaging.region_masks import region_masks
 from imaging.scanner import activity_map, noisy_ct, virtual_body
@@ -133,6 +134,32 @@ def test_pieces_that_are_too_small_are_left_out():
     kept = cleaned(probability, voxel_mL=0.2)
     assert set(np.unique(kept)) == {0, 1}
     assert (kept == 1).sum() == 512
+
+
+def test_kidneys_give_back_what_their_weight_in_the_loss_had_lent_them():
+    probability = np.full((len(ORGANS) + 1, 1, 1, 3), 1e-6, dtype=np.float32)
+    kidney, liver = ORGANS.index("kidney_left") + 1, ORGANS.index("liver") + 1
+    probability[[0, kidney, liver], 0, 0, 0] = 0.3, 0.7, 0.0
+    probability[[0, kidney, liver], 0, 0, 1] = 0.1, 0.9, 0.0
+    probability[[0, kidney, liver], 0, 0, 2] = 0.4, 0.0, 0.6
+    less = organs.unweighted(probability)
+    assert less.argmax(axis=0).ravel().tolist() == [0, kidney, liver]
+    assert probability.argmax(axis=0).ravel().tolist() == [kidney, kidney, liver]
+    np.testing.assert_allclose(less.sum(axis=0), 1, rtol=1e-5)
+    assert less[kidney, 0, 0, 0] == pytest.approx(0.7 / 4 / (0.3 + 0.7 / 4), rel=1e-4)
+
+
+def test_the_range_holds_nothing_that_cannot_be_and_no_field_lower_than_was_trained_on():
+    cases = [tiny_case(np.random.default_rng(seed)) for seed in range(2)]
+    found = organs.limits(cases, organs.RECIPE.config("small"))
+    heights = (24 * 6.0, 6.0 * organs.RECIPE.config("small").training["patch"][0])
+    assert found[HEIGHT][0] == min(heights)
+    assert found[HEIGHT][1] >= max(heights)
+    assert all(low >= 0 for name, (low, _) in found.items() if name != MEDIAN_HU)
+    for trained in (organs.RECIPE, organs_25d.RECIPE):
+        kept = load_weights(trained).limits
+        assert all(low >= 0 for name, (low, _) in kept.items() if name != MEDIAN_HU)
+    assert load_weights(organs.RECIPE).limits[HEIGHT][0] == 192.0
 
 
 def test_regions_reach_the_scan_of_a_study_in_the_same_frame():

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dose.errors import ImageError, InputError
 from dose.learning.weights import load_weights
 from imaging.networks.sparse_views import RECIPE, complete_views, interpolated_views, sparse
+from imaging.networks.sparse_views_model import ViewsNet
 from imaging.networks.sparse_views_ring import next_view, system_fwhm_mm
 from imaging.projections import EnergyWindow, Projections
 
@@ -75,8 +77,20 @@ def test_twice_the_counts_give_twice_the_views():
     few = sparse(ring())
     one, two = network(few), network(few.with_counts(2 * few.counts))
     np.testing.assert_allclose(two, 2 * one, rtol=1e-4, atol=1e-4 * one.max())
-    # a network with biases would not: here a constant is added to the input
-    assert np.abs(network(few.with_counts(few.counts + 5)) - one - 5).max() > 1e-2 * one.max()
+
+
+def test_the_u_net_alone_triples_and_with_biases_does_not():
+    """Without the division by the noise unit, by which any network's answer goes with the counts."""
+    torch.manual_seed(0)
+    departures = []
+    with torch.no_grad():
+        for bias in (0.0, 1.0):
+            model = ViewsNet(4, 3, width=4, levels=2).eval()
+            model.unet.last.register_parameter("bias", torch.nn.Parameter(torch.full((6,), bias)))
+            noise = torch.rand(1, model.inputs, 16, 16)
+            departures.append(float((model.unet(3 * noise) - 3 * model.unet(noise)).abs().max()))
+    assert departures[0] < 1e-5
+    assert departures[1] > 1.0
 
 
 def test_a_shift_of_the_patient_shifts_the_views():

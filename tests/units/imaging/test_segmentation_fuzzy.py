@@ -68,6 +68,44 @@ def test_lesions_are_memberships_about_islands():
     assert fuzzy_lesions(Volume(values, AFFINE), fixed_suv=20.0).array.max() == 0
 
 
+def organ_beside(hot: float) -> tuple[Volume, dict[str, Volume], np.ndarray]:
+    """A lesion of SUV 10 with an organ a centimetre off, and the organ's mask."""
+    lesion, organ = FAR <= 4, np.broadcast_to(X >= 24, FAR.shape)
+    return Volume(np.where(lesion, 10.0, np.where(organ, hot, 0.5)), AFFINE), {
+        "kidney_left": Volume(organ.astype(float), AFFINE)
+    }, lesion  # fmt: skip
+
+
+def test_an_organ_that_is_told_of_is_no_class_of_a_lesion():
+    image_, organs, lesion = organ_beside(60.0)
+    found = fuzzy_lesions(image_, organs=organs)
+    np.testing.assert_array_equal(found.array > 0.5, lesion)
+    assert found.array[organs["kidney_left"].array > 0].max() == 0
+    # the organ's uptake in the rim would be the hot class, and the lesion the background
+    unknown = organs | {"kidney_left": image_.with_array(0 * image_.array + (X >= 28))}
+    assert (fuzzy_lesions(image_, organs=unknown).array[lesion] < 0.5).any()
+
+
+def test_lesions_of_the_liver_keep_the_liver_for_background():
+    lesion = FAR <= 4
+    scan = Volume(np.where(lesion, 20.0, 4.0) + 0.1 * np.random.default_rng(0).standard_normal(FAR.shape), AFFINE)
+    found = fuzzy_lesions(scan, organs={"liver": Volume(np.ones(FAR.shape), AFFINE)})
+    np.testing.assert_array_equal(found.array > 0.5, lesion)
+
+
+def test_each_islands_classes_are_made_where_it_lies(monkeypatch):
+    from imaging.segmentation import fuzzy
+
+    seen = []
+    real = fuzzy.fuzzy_means
+    monkeypatch.setattr(fuzzy, "fuzzy_means", lambda part, region: seen.append(part) or real(part, region))
+    scan = Volume(np.where(FAR <= 4, 10.0, 0.5), AFFINE)
+    fuzzy_lesions(scan)
+    assert seen[0].array.shape != scan.array.shape
+    centre = np.array(seen[0].array.shape[::-1]) / 2 - 0.5
+    np.testing.assert_allclose(seen[0].to_lps_mm(centre), scan.to_lps_mm([14.5, 14.5, 14.5]))
+
+
 @pytest.mark.parametrize("words", [{"classes": 1}, {"fuzziness": 1.0}, {"spatial": -1.0}])
 def test_what_makes_no_classes_is_refused(words):
     with pytest.raises(InputError):

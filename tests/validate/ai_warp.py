@@ -1,0 +1,214 @@
+"""Scores of a registration on a simulated pair whose displacement is known."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from dose.learning.cases import cases_folder, kept
+from dose.learning.recipe import Case, Config
+from imaging.geometry import Volume
+from imaging.networks import warp_cases
+from imaging.networks.warp import RECIPE, descended_registration, learned_registration
+from imaging.registration import DisplacementField, SpatialTransform, register
+from imaging.registration.field import grid_points_mm
+from imaging.registration.pairwise import Registration
+from imaging.series import ImageSeries
+
+NOISE_HU, NOISE_EMISSION = 15.0, 0.1
+UNLEARNED = ("nothing", "rigid", "classical")
+"""What is kept on disk."""
+
+OFFSET_mm, OFFSET_deg = 12.0, 3.0
+"""Sd of the shift along each axis and of the turn about it, before the rigid step."""
+
+METHODS = ("nothing", "rigid", "classical", "descent", "network")
+"""Descent is the refinement of the network's answer begun at rest, without a network."""
+
+
+def series(volume: Volume, modality: str) -> ImageSeries:
+    return ImageSeries(volume, modality, "HU" if modality == "CT" else "Bq/mL", "", "")
+
+
+@dataclass
+class Pair:
+    """Images of one case, the truth, and the transform of every method by name."""
+
+    fixed: ImageSeries
+    ct: ImageSeries
+    emission: ImageSeries
+    truth: SpatialTransform
+    labels: np.ndarray
+    moving_labels: np.ndarray
+    names: tuple[str, ...]
+    found: dict[str, SpatialTransform] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    sd_mm: Volume | None = None
+
+    def mask(self, prefix: str) -> np.ndarray:
+        """Fixed voxels of labels whose name begins so."""
+        return np.isin(self.labels, [k for k, name in enumerate(self.names) if name.startswith(prefix)])
+
+
+def pair(case: Case, seed: int, noise_HU: float = NOISE_HU) -> Pair:
+    """Pose 1 as fixed, pose 0 as moving, this turned and shifted as a whole, both noisy."""
+    random = np.random.default_rng([seed, 11])
+    affine = case["affine"]
+    ct = [case["ct"][k] + noise_HU * random.standard_normal(case["ct"][k].shape) for k in (1, 0)]
+    emission = warp_cases.noisy(case["emission"][0].astype(np.float32), NOISE_EMISSION, random)
+    middle = affine[:3, :3] @ (0.5 * (np.array(ct[0].shape[::-1]) - 1)) + affine[:3, 3]
+    rigid = SpatialTransform.rigid(random.normal(0, OFFSET_deg, 3), random.normal(0, OFFSET_mm, 3), middle)
+    there = rigid.affine @ affine
+    u = DisplacementField(np.moveaxis(case["u_mm"].astype(np.float32), 0, -1), affine)
+    return Pair(
+        series(Volume(ct[0], affine), "CT"),
+        series(Volume(ct[1], there), "CT"),
+        series(Volume(emission, there), "SPECT"),
+        SpatialTransform(rigid.affine, u),
+        case["labels"][1],
+        case["labels"][0],
+        tuple(json.loads(str(case["names"]))),
+    )
+
+
+def classical(pair: Pair, moving: ImageSeries, name: str, folder) -> dict[str, np.ndarray]:
+    """Transforms and seconds of the rigid step and of affine and B-spline after it; kept on disk."""
+
+    def run():
+        begin = time.perf_counter()
+        rigid = register(pair.fixed, moving, stages=("rigid",))
+        middle = time.perf_counter()
+        done = register(pair.fixed, moving, stages=("affine", "bspline"), start=rigid.transform)
+        seconds = np.array([middle - begin, time.perf_counter() - middle])
+        kept_ = np.array([stage.kept for stage in done.stages])
+        bent = done.transform.field
+        u = {} if bent is None else {"u": bent.array_mm.astype(np.float32), "grid": bent.affine}
+        return {"rigid": rigid.transform.affine, "affine": done.transform.affine, "seconds": seconds, "kept": kept_} | u
+
+    return dict(kept(folder, name, run))
+
+
+def registered(case: Case, seed: int, kind: str, folder, *, weights=None, refine=None, noise_HU=NOISE_HU) -> Pair:
+    """A pair with the transforms of all methods; `kind` "ct" or "emission" is what moves."""
+    made = pair(case, seed, noise_HU)
+    moving = made.ct if kind == "ct" else made.emission
+    old = classical(made, moving, f"{kind}-{noise_HU:g}", folder)
+    bent = DisplacementField(old["u"], old["grid"]) if "u" in old else None
+    rigid = SpatialTransform(old["rigid"])
+    made.found = {"nothing": SpatialTransform.identity(), "rigid": rigid}
+    made.found["classical"] = SpatialTransform(old["affine"], bent)
+    start = Registration(rigid, (), (), "mutual_information", "")
+    carried = made.emission if kind == "ct" else None
+    more = {"emission": carried, "start": start} | ({} if refine is None else {"refine": refine})
+    begin = time.perf_counter()
+    done = learned_registration(made.fixed, moving, method="network", weights=weights, **more)
+    made.seconds = {"rigid": old["seconds"][0], "classical": old["seconds"][1], "network": time.perf_counter() - begin}
+    made.found["network"], made.sd_mm = done.transform, done.sd_mm
+    if kind == "ct":
+        made.found["descent"] = descended_registration(made.fixed, moving, **more).transform
+    return made
+
+
+def scores(made: Pair, method: str) -> dict[str, float]:
+    """Figures of one method on one pair, all of them wanted small but Dice."""
+    fixed, there = made.fixed.volume, made.ct.volume
+    points = grid_points_mm(fixed.array.shape, fixed.affine)
+    transform = made.found[method]
+    at, true_at = (there.to_index(t.apply(points))[..., ::-1] for t in (transform, made.truth))
+    error = np.linalg.norm((at - true_at)[..., ::-1] * there.spacing_mm, axis=-1)
+    organs = [k for k, name in enumerate(made.names) if name in warp_cases.ORGANS and (made.labels == k).any()]
+    lesions = [k for k, name in enumerate(made.names) if name.startswith("tumour_")]
+    jacobian = transform.jacobian(fixed)
+    out = {
+        "TRE of organs in mm": _mean(error[made.labels == k].mean() for k in organs),
+        "TRE of lesions in mm": _mean(error[made.labels == k].mean() for k in lesions if (made.labels == k).any()),
+        "TRE of the body in mm": float(error[made.labels > 0].mean()),
+        "folded share": float((jacobian <= 0).mean()),
+        "least Jacobian": float(jacobian.min()),
+    }
+    moved = map_coordinates(made.moving_labels, np.moveaxis(at, -1, 0), order=0, mode="nearest")
+    true = map_coordinates(made.moving_labels, np.moveaxis(true_at, -1, 0), order=0, mode="nearest")
+    out["Dice of organs"] = _mean(
+        2 * ((moved == k) & (true == k)).sum() / ((moved == k).sum() + (true == k).sum()) for k in organs
+    )
+    out["volume change of organs"] = _mean(abs((moved == k).sum() / (true == k).sum() - 1) for k in organs)
+    emission = made.emission.volume.array
+    mean, true_mean = (map_coordinates(emission, np.moveaxis(p, -1, 0), order=1) for p in (at, true_at))
+    out["dose: organ means carried"] = _mean(
+        abs(mean[made.labels == k].mean() / true_mean[made.labels == k].mean() - 1) for k in organs
+    )
+    return out | _lesions(made, lesions, at, true_at, jacobian)
+
+
+def _lesions(made: Pair, lesions, at, true_at, jacobian) -> dict[str, float]:
+    """Volume and activity of whole lesions carried along, against those by the true map and those before."""
+    emission = made.emission.volume.array
+    volume, activity, kept_ = [], [], []
+    for k in lesions:
+        mask = (made.moving_labels == k).astype(np.float32)
+        hot = mask * emission
+        own, true = (map_coordinates(mask, np.moveaxis(p, -1, 0), order=1).sum() for p in (at, true_at))
+        if not mask.any() or true < 0.7 * mask.sum():  # cut by the field of the fixed image
+            continue
+        carried = map_coordinates(hot, np.moveaxis(at, -1, 0), order=1)
+        volume.append(abs(own / true - 1))
+        activity.append(abs(carried.sum() / hot.sum() - 1))
+        kept_.append(abs((carried * jacobian).sum() / hot.sum() - 1))
+    return {
+        "volume change of lesions": _mean(volume),
+        "activity change of lesions": _mean(activity),
+        "activity change of lesions with Jacobian": _mean(kept_),
+    }
+
+
+def _mean(values) -> float:
+    found = list(values)
+    return float(np.mean(found)) if found else float("nan")
+
+
+NAMES = (
+    "TRE of organs in mm",
+    "TRE of lesions in mm",
+    "TRE of the body in mm",
+    "folded share",
+    "least Jacobian",
+    "Dice of organs",
+    "volume change of organs",
+    "dose: organ means carried",
+    "volume change of lesions",
+    "activity change of lesions",
+    "activity change of lesions with Jacobian",
+)
+
+
+def table(cases: Mapping[str, Case], kind: str, folder, **more) -> list[dict[str, dict[str, float]]]:
+    """Scores by method of each case; those of all but the network are kept on disk."""
+    found = []
+    for name, case in cases.items():
+        made = registered(case, _number(name), kind, folder / name, **more)
+        old = kept(folder / name, f"{kind}-{more.get('noise_HU', NOISE_HU):g}-scores", lambda made=made: _plain(made))
+        rows = {m: dict(zip(NAMES, old[m].tolist())) for m in UNLEARNED}
+        found.append(rows | {m: scores(made, m) for m in METHODS if m in made.found and m not in UNLEARNED})
+        for method, seconds in made.seconds.items():
+            found[-1][method]["seconds"] = float(seconds)
+    return found
+
+
+def _plain(made: Pair) -> dict[str, np.ndarray]:
+    return {m: np.array([scores(made, m)[name] for name in NAMES]) for m in UNLEARNED}
+
+
+def _number(name: str) -> int:
+    return int(name.split("-")[-1])
+
+
+def simulated(config: Config, first: int, number: int, name: str = "test") -> dict[str, Case]:
+    """Cases of a configuration from a seed on."""
+    folder = cases_folder(RECIPE.name, dict(config.data))
+    seeds = range(first, first + number)
+    return {f"{name}-{s}": kept(folder, str(s), lambda s=s: warp_cases.case(s, config)) for s in seeds}
