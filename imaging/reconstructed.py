@@ -37,7 +37,8 @@ class CameraSetup:
         calibration: of one head, in the peak window; its collimator is used where the header names none that is known.
         intrinsic_fwhm_mm: of the crystal at 140 keV; narrower by 1/sqrt(energy) at the peak.
         iterations, subsets: of OSEM.
-        scatter: "tew", "dew" or None; `scatter_fwhm_mm` smooths the estimate.
+        scatter: "tew", "dew", "network" (`imaging.networks.scatter`, which needs a CT) or None.
+        scatter_fwhm_mm: of the Gaussian over the estimate of "tew" or "dew".
         dead_time_us: of a head, paralysable; 0 undoes none, and says so where it would matter.
         engine: "own" or "pytomography" (extra `spect`).
 
@@ -128,16 +129,32 @@ def _measured(study: StudyImages, projections: Projections, setup: CameraSetup, 
     notes += _said_of_attenuation(projections, ct, line_keV)
     live, said = _live(projections, setup.dead_time_us)
     notes += said
+    scatter, said = _scatter(projections, ct, setup, nuclide, line_keV)
+    notes += said
     return Measured(
         cps_per_MBq=setup.calibration.sensitivity_cps_per_MBq,
         response=collimator_response(collimator, line_keV, setup.intrinsic_fwhm_mm * (STATED_keV / line_keV) ** 0.5),
         attenuation_per_mm=None if ct is None else attenuation_map(ct.volume, projections.grid(), line_keV),
-        scatter=setup.scatter,
+        scatter=scatter,
         scatter_fwhm_mm=setup.scatter_fwhm_mm,
         nuclide=nuclide,
         line_keV=line_keV,
         live_fraction=live,
     )
+
+
+def _scatter(projections: Projections, ct: ImageSeries | None, setup: CameraSetup, nuclide: str, line_keV: float):
+    """What `Measured` takes for the scatter, and notes where the network that was asked for is not used."""
+    if setup.scatter != "network":
+        return setup.scatter, []
+    where = f"projections {projections.series_uid_hash}: scatter by windows, not by the network"
+    if ct is None:
+        return "tew", [f"{where}: no CT in their frame"]
+    from imaging.networks.scatter import estimated_scatter
+
+    found = estimated_scatter(projections, ct.volume, nuclide=nuclide, line_keV=line_keV)
+    said = [f"{where}: {reason}" for reason in found.choice.reasons] if found.choice.method == "classical" else []
+    return found.estimate, said
 
 
 def _said_of_attenuation(projections: Projections, ct: ImageSeries | None, line_keV: float) -> list[str]:

@@ -23,7 +23,7 @@ Tracer = Annotated[
     str | None, typer.Option("--tracer", help="Nuclide or tracer of the images, where there are several.")
 ]
 Injection = Annotated[int | None, typer.Option("--injection", min=1, help="Which one, in order of time.")]
-Engine = Annotated[str, typer.Option("--engine", help="kernel (by tissue), density (one kernel, own mass) or local.")]
+Engine = Annotated[str, typer.Option("--engine", help="kernel (by tissue), density (one kernel), local or learned.")]
 VoxelMm = Annotated[float, typer.Option("--voxel-mm", help="Edge of the dose's voxels (mm).")]
 TeffH = Annotated[float | None, typer.Option("--teff-h", help="Effective half-life (h), for one scan and only then.")]
 TeffSd = Annotated[float, typer.Option("--teff-sd", help="Relative sd of --teff-h; ours, not measured.")]

@@ -36,8 +36,9 @@ ENGINES = {
     "kernel": {"engine": "kernel", "heterogeneity": "tissue"},
     "density": {"engine": "kernel", "heterogeneity": "density"},
     "local": {"engine": "local"},
+    "learned": {"engine": "kernel", "heterogeneity": "tissue"},
 }
-"""Name on the command line and what `dose.voxel` is told."""
+"""Name on the command line and what `dose.voxel` is told; `twin.dose_maps_learned` corrects the last one's dose."""
 
 LEAST_FLOOR = 1e-4
 """Least noise of an empty voxel as a share of the brightest: reconstruction leaves air without any."""
@@ -121,7 +122,8 @@ def dose_maps(
     tail_sd = tail_relative_sd(scans, tia, settings)
     regions = region_doses(scans, tia, density, dose.dose_Gy, noise, masks, how, tail_sd)
     shared = np.hypot(how.calibration_cv, tail_sd)
-    sd = np.hypot(noise.sd_Gy, shared * np.abs(dose.dose_Gy)).astype(np.float32)
+    engine_sd = 0.0 if dose.relative_sd is None else dose.relative_sd
+    sd = np.hypot(noise.sd_Gy, np.hypot(shared, engine_sd) * np.abs(dose.dose_Gy)).astype(np.float32)
     warnings = (*_warnings(study, scans, tia, dose, regions, chain), *dose.warnings)
     said = (*dose.provenance, f"density: {words}", f"integral: {tia.method}", *_how_measured(how, settings))
     return DoseMaps(scans, tia, density, dose, sd, regions, tuple(dict.fromkeys(warnings)), said)
@@ -197,8 +199,13 @@ def _linear(scans: AlignedScans, density: np.ndarray, settings: MapSettings, whi
 
 
 def _dose(scans: AlignedScans, tia: VoxelTIA, density: np.ndarray, settings: MapSettings) -> VoxelDoseMap:
-    known = np.nan_to_num(tia.tia_MBq_h_mL)
-    return _linear(scans, density, settings, settings.engine)(known, administered_MBq=scans.administered_MBq)
+    known, linear = np.nan_to_num(tia.tia_MBq_h_mL), _linear(scans, density, settings, settings.engine)
+    if settings.engine != "learned":
+        return linear(known, administered_MBq=scans.administered_MBq)
+    from twin.dose_maps_learned import learned_map
+
+    above, kernel = np.maximum(known, 0.0), linear(known, administered_MBq=scans.administered_MBq)
+    return learned_map(kernel, above, density, linear(above) if (known < 0).any() else kernel)
 
 
 def _warnings(study, scans: AlignedScans, tia: VoxelTIA, dose, regions, chain: ImagingChain) -> list[str]:

@@ -37,6 +37,7 @@ def with_reconstructions(images: StudyImages, file: ImagingFile, beside: Path):
         intrinsic_fwhm_mm=file.intrinsic_fwhm_mm,
         iterations=file.iterations,
         subsets=file.subsets,
+        scatter=None if file.scatter == "none" else file.scatter,
         dead_time_us=file.dead_time_us,
     )
     made = reconstructed(images, setup)

@@ -111,6 +111,7 @@ class ImagingFile(BaseModel):
     intrinsic_fwhm_mm: quantity("mm") = Field(3.8, gt=0, le=20)
     iterations: int = Field(4, ge=1, le=100)
     subsets: int = Field(8, ge=1, le=120)
+    scatter: Literal["tew", "dew", "network", "none"] = "tew"
     dead_time_us: float = Field(0.0, ge=0, le=20)
     Bq_per_mL_per_count: float | None = Field(None, gt=0)
 

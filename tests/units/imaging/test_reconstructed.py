@@ -10,8 +10,10 @@ import pytest
 from dose.errors import ImageError
 from imaging.camera_calibration import CameraCalibration
 from imaging.geometry import Volume
+from imaging.networks import scatter
 from imaging.projections import EnergyWindow, Projections
 from imaging.reconstructed import CameraSetup, reconstructed
+from imaging.scanner import Protocol, windows
 from imaging.series import ImageSeries, Radiopharmaceutical, StudyImages
 
 PEAK = EnergyWindow(187.2, 228.8, "peak", 208.37)
@@ -107,3 +109,48 @@ def test_beds_of_one_series_are_kept_apart(names):
     poor, rich = (made.counts_cv(s, {"liver": everywhere})["liver"] for s in series)
     assert rich is not None
     assert poor == pytest.approx(4 * rich, rel=1e-3)
+
+
+def with_windows() -> Projections:
+    """Three windows of 177Lu, noisy, over a body of water."""
+
+    line = tuple(w for w in windows("177Lu") if w.line_keV == 208.4)
+
+    shape = Protocol("177Lu", 20.0, energy_windows=line, views=6, matrix=(24, 32), pixel_mm=6.0, radius_mm=180.0)
+    levels = np.array([{"peak": 10.0, "lower": 2.0, "upper": 0.1}[w.role] for w in line])[:, None, None, None]
+    made = shape.acquisition()
+    counts = np.random.default_rng(0).poisson(levels * np.ones(made.counts.shape)).astype(np.float32)
+    return replace(made.with_counts(counts), frame_hash="f", series_uid_hash="abc", collimator="SY-ME")
+
+
+def water(side=32) -> ImageSeries:
+    hu = np.full((24, side, side), -1000.0)
+    hu[:, 6:26, 6:26] = 0.0
+    affine = np.diag([6.0, 6.0, 6.0, 1.0])
+    affine[:3, 3] = [-93.0, -93.0, -69.0]
+    return ImageSeries(Volume(hu, affine), "CT", "HU", "ct", "f")
+
+
+def test_the_scatter_network_is_used_where_there_is_a_ct_and_said_where_not(monkeypatch):
+    projections = with_windows()
+    peak = projections.windows[projections.window("peak", 208.4)]
+    known = CameraCalibration(9.0, 0.2, "planar_point", "177Lu", (peak.lower_keV, peak.upper_keV), "SY-ME")
+    setup = CameraSetup(known, iterations=1, subsets=1, scatter="network")
+    bare = reconstructed(StudyImages((), projections=(projections,)), setup)
+    assert any("not by the network: no CT" in note for note in bare.notes)
+
+    used = []
+    own = scatter.estimated_scatter
+
+    def asked(*given, **words):
+        used.append(own(*given, **words, method="network"))
+        return used[-1]
+
+    monkeypatch.setattr(scatter, "estimated_scatter", asked)
+    whole = reconstructed(StudyImages((water(),), projections=(projections,)), setup)
+    assert used[0].choice.method == "network"
+    assert not any("not by the network" in note for note in whole.notes)
+    monkeypatch.setattr(scatter, "estimated_scatter", lambda *a, **w: own(*a, **w, method="classical"))
+    other = reconstructed(StudyImages((water(),), projections=(projections,)), setup)
+    one, two = (made.study.of("SPECT")[0].volume.array for made in (whole, other))
+    assert not np.allclose(one, two)

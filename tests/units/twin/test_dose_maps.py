@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from dose.errors import ImageError, InputError
 from dose.nuclides import radionuclide
+from dose.voxels import tia_per_voxel_MBq_h, voxel
 from imaging.geometry import Volume
 from imaging.recovery import measurement
 from imaging.registration import SpatialTransform, resample
@@ -19,6 +20,7 @@ from imaging.series import ImageSeries, Radiopharmaceutical, Segment, Segmentati
 from twin.dose_maps import MapSettings, dose_maps
 from twin.dose_maps_body import outline
 from twin.dose_maps_grid import averaged
+from twin.dose_maps_learned import learned_map
 from twin.dose_maps_noise import grain, grain_voxels
 from twin.dose_maps_regions import Z90, interval90
 from twin.image_study import ImageStudy
@@ -255,3 +257,44 @@ def test_the_picture_shows_the_patient_the_same_way_round_whatever_the_grid(sign
     assert np.unravel_index(np.argmax(shown), shown.shape) == (1, np.argmax(shown[1]))
     assert figure.axes[0].images[0].origin == "lower"  # row 1 of 8 is near the feet
     assert np.argmax(shown[1]) < shown.shape[1] / 2  # the patient's right is on the left
+
+
+def test_the_learned_engine_out_of_its_range_is_the_kernels_and_says_why():
+    scans = decaying(60.0)
+    learned, kernel = (dose_maps(study(*scans), MapSettings(SPACING, e)) for e in ("learned", "kernel"))
+    assert np.array_equal(learned.dose.dose_Gy, kernel.dose.dose_Gy)
+    assert any("not by the network" in words and "voxel size" in words for words in learned.warnings)
+
+
+def lung_and_tissue(side=24):
+    density = np.full((side,) * 3, 1.03)
+    density[: side // 2] = 0.26
+    tia = np.full(density.shape, 0.02)
+    tia[side // 2 : side // 2 + 3, 8:14, 8:14] = 2.0
+    return tia, density
+
+
+def test_the_learned_engine_corrects_the_kernels_and_carries_its_sd():
+    tia, density = lung_and_tissue()
+    spacing = (4.0, 4.0, 4.0)
+    kernel = voxel(tia_per_voxel_MBq_h(tia, spacing), density, "90Y", spacing, heterogeneity="tissue")
+    found = learned_map(kernel, tia, density, kernel)
+    assert found.engine == "learned"
+    assert found.dose_Gy == pytest.approx(found.electron_Gy + found.photon_Gy)
+    assert 0.01 < np.abs(found.dose_Gy / kernel.dose_Gy - 1).max() < 1.0
+    assert found.relative_sd is not None
+    assert 0 < found.relative_sd.max() < 1.0
+
+
+def test_what_lies_below_zero_from_noise_is_left_to_the_kernels():
+    tia, density = lung_and_tissue()
+    spacing = (4.0, 4.0, 4.0)
+    noisy = tia - 0.5 * (np.random.default_rng(1).random(tia.shape) < 0.05)
+    above = np.maximum(noisy, 0.0)
+    whole, positive = (
+        voxel(tia_per_voxel_MBq_h(x, spacing), density, "177Lu", spacing, heterogeneity="tissue", allow_negative=True)
+        for x in (noisy, above)
+    )
+    found = learned_map(whole, above, density, positive)
+    plain = learned_map(positive, above, density, positive)
+    assert found.dose_Gy - plain.dose_Gy == pytest.approx(whole.dose_Gy - positive.dose_Gy, rel=1e-4, abs=1e-6)
