@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +68,7 @@ def train(
     from twin.plots_networks import training_curves
 
     training_curves(name, card["runs"]).savefig(out / f"{name}.png", dpi=110)
-    loss = card.get("solved_loss", card["runs"][-1]["curve"][-1][2])
+    loss = min(card["runs"][-1]["curve"][-1][2], card.get("solved_loss", math.inf))
     kilobytes, mark, where = card["bytes"] / 1000, card["sha256"][:12], escape(str(out))
     console.print(f"{escape(str(weights))}: {kilobytes:.0f} kB, held-out loss {loss:.4g}, sha256 {mark}")
     console.print(f'To use them: THERATWIN_WEIGHTS={where}, and method="network".')

@@ -33,7 +33,8 @@ def finisher(module: str) -> Callable[[Path], Path]:
 
 
 def finish(part: ModuleType, where: Path | None = None) -> Path:
-    """Solve the last layer of each member on scenes drawn anew for it, fit the spread, write weights and card."""
+    """Solve the last layer of each member on scenes drawn anew for it, keep that if it brings the held-out loss down,
+    fit the spread, write weights and card."""
     recipe: Recipe = part.RECIPE
     trained = load_weights(recipe, where)
     config = Config(*(trained.card[key] for key in ("size", "network", "data", "training")))
@@ -42,8 +43,10 @@ def finish(part: ModuleType, where: Path | None = None) -> Path:
     for k, member in enumerate(members):
         solve_last(member, part, training, drawn_anew(len(training), k, len(members)))
     out = where or folder(recipe.package, "weights")
-    more = {"last_layer": "least squares", "solved_loss": held_out_loss(members, part, held_out)}
-    path = save_weights(out, recipe, config, members, {**trained.card, **more})
+    losses = [held_out_loss(those, part, held_out) for those in (trained.members, members)]
+    layer, kept = ("least squares", members) if losses[1] < losses[0] else ("trained", list(trained.members))
+    more = {"last_layer": layer, "trained_loss": losses[0], "solved_loss": losses[1]}
+    path = save_weights(out, recipe, config, kept, {**trained.card, **more})
     if len(members) > 1:
         fit_spread(part, held_out, out)
     return path
