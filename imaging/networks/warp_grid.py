@@ -85,9 +85,13 @@ def checked(fixed: ImageSeries, moving: ImageSeries, emission: ImageSeries | Non
     """Whether the images are of the kinds that can be registered here.
 
     Raises:
-        InputError: steps below zero.
+        InputError: steps below zero, or what is no image series.
         ImageError: a fixed image that is no CT, a moving one of no known kind, an image of one value or too small.
     """
+    for name, image in (("fixed", fixed), ("moving", moving), ("emission", emission)):
+        if image is not None and not isinstance(image, ImageSeries):
+            do = "give ImageSeries(volume, modality, unit, ...), which says what kind of image it is"
+            raise InputError(describe(name, f"a {type(image).__name__}", "an image series", do))
     if refine < 0:
         raise InputError(describe("refine", f"{refine}", "zero or more steps", "correct it"))
     kinds = {"fixed": ("CT",), "moving": ("CT", *EMISSION), "emission": EMISSION}

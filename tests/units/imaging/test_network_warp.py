@@ -253,3 +253,9 @@ def test_training_lowers_the_cost():
         loss(model, batch).backward()
         adam.step()
     assert float(loss(model, batch).detach()) < before - 0.005
+
+
+def test_a_bare_volume_is_refused_by_name():
+    bare = Volume(np.zeros((20, 20, 20)), np.diag([6.0, 6.0, 6.0, 1.0]))
+    with pytest.raises(InputError, match="fixed: found a Volume"):
+        learned_registration(bare, bare)  # type: ignore[arg-type]
