@@ -25,6 +25,8 @@ STATED_keV = 140.0
 HIGH_RATE_cps = 10_000.0
 """Above this rate in its windows a head of a microsecond's dead time loses more than a per cent."""
 
+SHARED = "errors of the network's scatter are shared by neighbouring pixels, and not fully in counts_cv"
+
 PLANAR_VIEWS = 2
 """As many views or fewer are planar images, which are not reconstructed."""
 
@@ -37,7 +39,8 @@ class CameraSetup:
         calibration: of one head, in the peak window; its collimator is used where the header names none that is known.
         intrinsic_fwhm_mm: of the crystal at 140 keV; narrower by 1/sqrt(energy) at the peak.
         iterations, subsets: of OSEM.
-        scatter: "tew", "dew", "network" (`imaging.networks.scatter`, which needs a CT) or None.
+        scatter: "tew" (not of 90Y), "dew", None, or "network" (`imaging.networks.scatter`: without a CT its classical
+            method).
         scatter_fwhm_mm: of the Gaussian over the estimate of "tew" or "dew".
         dead_time_us: of a head, paralysable; 0 undoes none, and says so where it would matter.
         engine: "own" or "pytomography" (extra `spect`).
@@ -76,7 +79,7 @@ def reconstructed(study: StudyImages, setup: CameraSetup) -> Reconstructed:
     `counts_cv` knows the new series only, and says None of others.
 
     Raises:
-        InputError: a collimator that is not known.
+        InputError: a collimator that is not known, "tew" of 90Y.
         ImageError: another nuclide, window, collimator or setting of the reconstruction than the calibration's, or
             windows that do not serve.
     """
@@ -129,7 +132,7 @@ def _measured(study: StudyImages, projections: Projections, setup: CameraSetup, 
     notes += _said_of_attenuation(projections, ct, line_keV)
     live, said = _live(projections, setup.dead_time_us)
     notes += said
-    scatter, said = _scatter(projections, ct, setup, nuclide, line_keV)
+    scatter, said = _scatter(replace(projections, collimator=collimator), ct, setup, nuclide, line_keV)
     notes += said
     return Measured(
         cps_per_MBq=setup.calibration.sensitivity_cps_per_MBq,
@@ -145,16 +148,18 @@ def _measured(study: StudyImages, projections: Projections, setup: CameraSetup, 
 
 def _scatter(projections: Projections, ct: ImageSeries | None, setup: CameraSetup, nuclide: str, line_keV: float):
     """What `Measured` takes for the scatter, and notes where the network that was asked for is not used."""
+    if setup.scatter == "tew" and nuclide == "90Y":
+        do = 'use scatter="network" (by default a fitted multiple of the lower window) or None'
+        raise InputError(describe("scatter", '"tew" for 90Y', "a method for windows that all hold primary photons", do))
     if setup.scatter != "network":
         return setup.scatter, []
-    where = f"projections {projections.series_uid_hash}: scatter by windows, not by the network"
-    if ct is None:
-        return "tew", [f"{where}: no CT in their frame"]
     from imaging.networks.scatter import estimated_scatter
 
-    found = estimated_scatter(projections, ct.volume, nuclide=nuclide, line_keV=line_keV)
-    said = [f"{where}: {reason}" for reason in found.choice.reasons] if found.choice.method == "classical" else []
-    return found.estimate, said
+    where = f"projections {projections.series_uid_hash}"
+    found = estimated_scatter(projections, ct and ct.volume, nuclide=nuclide, line_keV=line_keV)
+    if found.choice.method == "network":
+        return found.estimate, [f"{where}: {SHARED}"]
+    return found.estimate, [f"{where}: scatter by windows, not by the network: {one}" for one in found.choice.reasons]
 
 
 def _said_of_attenuation(projections: Projections, ct: ImageSeries | None, line_keV: float) -> list[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from pathlib import Path
 
 from dose.errors import InputError, describe
 from imaging.dicom_write import export_deidentified
-from twin.whole import not_writable
+from twin.whole import new_folder_beside
 
 
 def deidentified_copy(folder: Path, out: Path, salt: str) -> dict[str, int]:
@@ -23,15 +21,9 @@ def deidentified_copy(folder: Path, out: Path, salt: str) -> dict[str, int]:
         raise InputError(describe("OUT", "files in it", "an empty or new folder", "choose another folder"))
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(describe("OUT", "a place within the folder that is copied", "one beside it", "choose another"))
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder_beside(out) as temporary:
         counts = export_deidentified(folder, temporary, salt)
         if out.exists():
             out.rmdir()
         temporary.replace(out)
-    except OSError as error:
-        raise not_writable(out, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return counts

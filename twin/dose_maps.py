@@ -120,7 +120,7 @@ def dose_maps(
     with step("carrying the noise"):
         noise = dose_noise(scans, tia, density, how, masks, _linear(scans, density, settings), settings.seed)
     tail_sd = tail_relative_sd(scans, tia, settings)
-    regions = region_doses(scans, tia, density, dose.dose_Gy, noise, masks, how, tail_sd)
+    regions = region_doses(scans, tia, density, dose.dose_Gy, noise, masks, how, tail_sd, dose.relative_sd)
     shared = np.hypot(how.calibration_cv, tail_sd)
     engine_sd = 0.0 if dose.relative_sd is None else dose.relative_sd
     sd = np.hypot(noise.sd_Gy, np.hypot(shared, engine_sd) * np.abs(dose.dose_Gy)).astype(np.float32)

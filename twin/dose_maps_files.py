@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,7 +30,7 @@ from imaging.nifti import write_nifti
 from imaging.series import uid_hash
 from twin.dose_maps import DoseMaps
 from twin.table_files import csv_bytes, put_files
-from twin.whole import not_writable, write_whole
+from twin.whole import new_folder_beside, write_whole
 
 MAPS = {"absorbed_dose": "dose", "dose_sd": "dose_sd", "tia_density": "tia"}
 """Quantity (`imaging/data/quantity_codes.csv`) and the name of its files."""
@@ -61,22 +59,16 @@ def write_dose_maps(out, maps: DoseMaps, folder: Path, *, keep_identity: bool = 
         ImageError: the reference scan's files are not in `folder`.
     """
     out = Path(out)
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     with quiet():
         sources = headers_of(folder, maps.scans.reference.series_uid_hash)
         exported = Exported.of(sources, keep_identity=keep_identity, salt=salt or secrets.token_hex(16))
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder_beside(out) as temporary:
         with quiet():  # pydicom's warnings quote header values
             _dicom(temporary, maps, exported)
         _nifti(temporary, maps)
         _tables(temporary, maps)
         write_whole(temporary / "dose_maps.png", _picture(maps))
         put_files(temporary, out, NAMES)
-    except OSError as error:
-        raise not_writable(out, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

@@ -32,7 +32,8 @@ def learned_map(
     per_voxel = tia_per_voxel_MBq_h(tia_MBq_h_mL, kernel.spacing_mm)
     found = learned_dose(per_voxel, density_g_cm3, kernel.nuclide, kernel.spacing_mm)
     if found.choice.method == "classical" or found.sd_Gy is None:
-        said = tuple(f"dose by kernels, not by the network: {reason}" for reason in found.choice.reasons)
+        reasons = found.choice.reasons or ("these weights state no uncertainty",)
+        said = tuple(f"dose by kernels, not by the network: {reason}" for reason in reasons)
         return replace(kernel, warnings=(*kernel.warnings, *said))
     electron = found.electron_Gy + kernel.electron_Gy - above.electron_Gy
     photon = found.photon_Gy + kernel.photon_Gy - above.photon_Gy

@@ -20,7 +20,7 @@ from imaging.scan_budget import contour_parts, recovery_cv, registration_cv
 from twin.dose_maps_noise import Noise, mean_dose
 from twin.dose_maps_scans import AlignedScans
 
-PARTS = ("noise", "clearance", "calibration", "recovery", "contour", "registration")
+PARTS = ("noise", "clearance", "calibration", "recovery", "contour", "registration", "engine")
 Z90 = 1.6449
 """Half-width of a normal 90 % interval in sds."""
 
@@ -116,16 +116,19 @@ def region_doses(
     masks: Mapping[str, np.ndarray],
     how: Measurement,
     tail_sd: np.ndarray,
+    engine_sd: np.ndarray | None = None,
 ) -> tuple[RegionDose, ...]:
     """A row a region that has a dose; `masks` are shares of voxels on the grid of the maps.
 
-    `tail_sd` [z, y, x] is what is not known of each voxel's clearance, relative to its integral.
+    `tail_sd` [z, y, x] is what is not known of each voxel's clearance, relative to its integral; `engine_sd` that of
+    the dose engine, relative to each voxel's dose, shared by all voxels of a region; None where it states none.
     """
-    rows = [_row(name, mask, scans, tia, density_g_cm3, dose_Gy, noise, how, tail_sd) for name, mask in masks.items()]
+    about = scans, tia, density_g_cm3, dose_Gy, noise, how, tail_sd, engine_sd
+    rows = [_row(name, mask, *about) for name, mask in masks.items()]
     return tuple(sorted((row for row in rows if row.dose_Gy > 0), key=lambda row: row.region))
 
 
-def _row(name, mask, scans, tia, density, dose_Gy, noise, how, tail_sd) -> RegionDose:
+def _row(name, mask, scans, tia, density, dose_Gy, noise, how, tail_sd, engine_sd) -> RegionDose:
     voxel_mL = scans.grid.voxel_mL
     weight = mask * np.nan_to_num(tia.tia_MBq_h_mL)
     integral, dose = float(weight.sum()), mean_dose(dose_Gy, mask, density)
@@ -133,7 +136,8 @@ def _row(name, mask, scans, tia, density, dose_Gy, noise, how, tail_sd) -> Regio
     histogram = dvh(np.maximum(dose_Gy, 0.0), mask, voxel_mL)
     drawn = scans.drawn.masks[name]
     volume_mL = float(drawn.array.sum(dtype=float)) * drawn.voxel_mL
-    budget = _budget(name, drawn, volume_mL, scans, noise, how, dose, part(tail_sd))
+    engine = 0.0 if engine_sd is None or dose <= 0 else mean_dose(engine_sd * dose_Gy, mask, density) / dose
+    budget = _budget(name, drawn, volume_mL, scans, noise, how, dose, part(tail_sd), engine)
     counts, _ = contour_parts(volume_mL, drawn, how)
     relative = math.hypot(
         noise.tia_sd_MBq_h[name] / max(integral * voxel_mL, 1e-30), counts,
@@ -170,7 +174,7 @@ def _rising(scans: AlignedScans) -> np.ndarray:
     return scans.activity_MBq_mL[-1] > scans.activity_MBq_mL[-2]
 
 
-def _budget(name, drawn, volume_mL, scans, noise, how, dose, clearance) -> dict[str, float]:
+def _budget(name, drawn, volume_mL, scans, noise, how, dose, clearance, engine) -> dict[str, float]:
     counts, volume = contour_parts(volume_mL, drawn, how)
     image = drawn.with_array(scans.reference.volume.array)
     place = scans.drawn.shift_sd_mm, *scans.shift_sd_mm
@@ -181,5 +185,6 @@ def _budget(name, drawn, volume_mL, scans, noise, how, dose, clearance) -> dict[
         recovery_cv(volume_mL, how, is_recovered=False),
         abs(volume - counts),
         registration_cv(image, drawn, max(place)),
+        engine,
     )
     return dict(zip(PARTS, found, strict=True))

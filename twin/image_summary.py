@@ -7,8 +7,6 @@ Rows of plain words and numbers, of which none is patient text: series are salte
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from twin.dicom_study import start_of
 from twin.image_study import ImageStudy
 from twin.imaging_chain import chain_of
 from twin.table_files import csv_bytes, put_files
-from twin.whole import not_writable, write_whole
+from twin.whole import new_folder_beside, write_whole
 
 EMISSION = ("PET", "SPECT")
 NAMES = ("series.csv", "activities.csv", "budget.csv", "fields.csv", "import.json")
@@ -127,15 +125,9 @@ def write_summary(out: Path, summary: ImageSummary) -> None:
     Raises:
         InputError: the folder can't be written.
     """
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     tables = {name: csv_bytes(getattr(summary, name)) for name in ("series", "activities", "budget", "fields")}
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder_beside(out) as temporary:
         for name, content in tables.items():
             write_whole(temporary / f"{name}.csv", content)
         write_whole(temporary / "import.json", json.dumps(summary.record(), indent=1).encode())
         put_files(temporary, out, NAMES)
-    except OSError as error:
-        raise not_writable(out, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

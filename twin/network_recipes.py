@@ -26,9 +26,9 @@ LEAST_VOXELS = 4
 
 
 def write_tia_tables() -> None:
-    """Fit the cohort's tables that the classical methods read, on the training patients."""
-    config = TIA_FROM_PET.config()
-    cases = cases_of(TIA_FROM_PET, config, training_seeds(config))
+    """Fit the cohort's tables that the classical methods read, on the training patients of `TIA_SINGLE`."""
+    single, config = TIA_SINGLE.config(), TIA_FROM_PET.config()
+    cases = cases_of(TIA_SINGLE, single, training_seeds(single))
     write_rows(POPULATION, cohort_rows(cases))
     random, seen = np.random.default_rng(0), {}
     for case in cases:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from twin.patient import DoseReport, PatientTwin, Plan
 from twin.report import Extras, all_warnings, as_json, page, pictures, reporting_fields
 from twin.store import save
 from twin.tables import doses_table, joined, posterior_table, schedule_table
-from twin.whole import not_writable, replace_folder, write_whole
+from twin.whole import hidden_beside, new_folder_beside, not_writable, replace_folder, write_whole
 
 NAMES = ("doses.csv", "schedule.csv", "posterior.csv", "report.html", "reporting_fields.json", "twin", "figures")
 """What a results folder holds; other files in it are left alone."""
@@ -51,15 +50,9 @@ def write_results(
     """
     out = check_writable(out)
     drawn = plan.limits if limits is None else tuple(limits)
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder_beside(out) as temporary:
         _fill(temporary, twin, joined(report, plan.forecast), plan, curves, drawn, extras or Extras())
         _put_in_place(temporary, out)
-    except OSError as error:
-        raise not_writable(out, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 
@@ -84,7 +77,7 @@ def _put_in_place(new: Path, out: Path) -> None:
         return
     for name in NAMES:
         if (new / name).is_dir():
-            staged = out / f".{name}.{uuid.uuid4().hex}"
+            staged = hidden_beside(out / name)
             (new / name).replace(staged)
             replace_folder(staged, out / name)
         else:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from imaging.networks.organs_result import OrganSegmentation
 
 ORGAN_METHODS = ("auto", "network", "classical", "totalsegmentator", "nnunet", "none")
+SEXES = ("male", "female")
 LESION_METHODS = ("auto", "network", "classical", "none")
 
 
@@ -103,7 +104,7 @@ def draw_regions(
     settings = settings or DrawSettings()
     scan = scan_of(study.images, settings.scan)
     family = "" if settings.lesions == "none" else family_of(settings.tracer or study.file.tracer)
-    ct, notes, rows, organs = ct_of(study.images, scan), [], [], {}
+    ct, notes, lesion_rows, organs, found = ct_of(study.images, scan), [], [], {}, None
     if settings.organs != "none" and ct is None:
         notes.append("no CT in the scan's frame of reference: organs are not drawn")
     elif settings.organs != "none" and ct is not None:
@@ -111,18 +112,21 @@ def draw_regions(
             found = _organs(scan, ct, settings)
         organs = {name: _onto(mask, scan.volume) for name, mask in found.masks().items()}
         organs = {name: mask for name, mask in organs.items() if mask.array.any()}
-        rows += _organ_rows(found, organs)
         notes += [*found.notes, *(f"organs: {reason}" for reason in found.choice.reasons)]
+        if found.choice.method == "classical" and scan.sex not in SEXES:
+            notes.append("organs: the patient's sex is not stated: by the man's atlas")
     lesions: dict[str, Volume] = {}
     if family:
         with step("drawing lesions"):
             drawn, said = lesions_of(study.images, scan, ct, organs, family, settings.lesions)
         lesions = _lesion_masks(drawn)
-        rows += _lesion_rows(drawn)
+        lesion_rows = _lesion_rows(drawn)
         notes += [*said, *(f"lesions: {reason}" for reason in drawn.choice.reasons)]
         if not lesions:
             notes.append("no lesion was found")
-    masks = _without(organs, lesions) | lesions
+    kept = _without(organs, lesions)
+    notes += [f"{name} lies within lesions: it is not drawn" for name in organs if name not in kept]
+    masks, rows = kept | lesions, _organ_rows(found, kept) + lesion_rows
     if not masks:
         raise ImageError(describe("regions", "none found", "an organ or a lesion", "; ".join(notes) or "see the scan"))
     return DrawnRegions(scan, masks, tuple(rows), tuple(dict.fromkeys(notes)))
@@ -140,7 +144,7 @@ def _organs(scan: ImageSeries, ct: ImageSeries, settings: DrawSettings) -> Organ
         return nnunet_organs(ct.volume, settings.model, trusted=settings.trusted, emission=scan.volume)
     from imaging.networks.organs import segment_organs
 
-    sex = scan.sex if scan.sex in ("male", "female") else "male"
+    sex = scan.sex if scan.sex in SEXES else "male"
     return segment_organs(scan.volume, ct.volume, modality=scan.modality, method=settings.organs, sex=sex)
 
 
@@ -164,16 +168,19 @@ def _without(organs: Mapping[str, Volume], lesions: Mapping[str, Volume]) -> dic
     return {name: mask for name, mask in kept.items() if mask.array.any()}
 
 
-def _organ_rows(found: OrganSegmentation, kept: Mapping[str, Volume]) -> list[dict]:
+def _organ_rows(found: OrganSegmentation | None, kept: Mapping[str, Volume]) -> list[dict]:
+    """Volumes as drawn, on the scan's grid and without lesions; the sd is of the organ as it was found."""
+    if found is None:
+        return []
     return [
         {
             "region": name,
-            "volume_mL": round(found.volumes_mL[name], 3),
+            "volume_mL": round(float(mask.array.sum(dtype=float)) * mask.voxel_mL, 3),
             "volume_sd_mL": _rounded(found.sd_mL.get(name)),
             "confidence": _rounded(found.confidence.get(name)),
             "drawn_by": f"organs, {found.choice.method}",
         }
-        for name in kept
+        for name, mask in kept.items()
     ]
 
 

@@ -7,8 +7,6 @@ identity out of images and regions together by `theratwin deidentify`.
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from pathlib import Path
 
 from imaging.dicom_write import Exported, write_segmentation
@@ -17,7 +15,7 @@ from imaging.guard import quiet
 from twin.dose_maps_files import headers_of
 from twin.segment import DrawnRegions
 from twin.table_files import csv_bytes, put_files
-from twin.whole import not_writable, write_whole
+from twin.whole import new_folder_beside, write_whole
 
 NAMES = ("regions_seg.dcm", "regions.csv", "regions.json", "regions.png")
 """What `write_regions` writes."""
@@ -36,9 +34,7 @@ def write_regions(out, drawn: DrawnRegions, folder: Path) -> Path:
         ImageError: the scan's files are not in `folder`.
     """
     out = Path(out)
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder_beside(out) as temporary:
         with quiet():  # pydicom's warnings quote header values
             exported = Exported.of(headers_of(folder, drawn.scan.series_uid_hash), keep_identity=True)
             write_segmentation(temporary / "regions_seg.dcm", drawn.masks, exported)
@@ -46,10 +42,6 @@ def write_regions(out, drawn: DrawnRegions, folder: Path) -> Path:
         write_whole(temporary / "regions.json", json.dumps(record_of(drawn), indent=1).encode())
         write_whole(temporary / "regions.png", _picture(drawn))
         put_files(temporary, out, NAMES)
-    except OSError as error:
-        raise not_writable(out, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

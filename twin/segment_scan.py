@@ -71,7 +71,7 @@ def lesions_of(
     hu = ct.volume if ct is not None else None
     if scan.modality == "PET":
         return _pet_lesions(scan, hu, organs, family, method), []
-    prior, said = _prior(images, scan, family)
+    prior, said = _prior(images, scan, family, organs)
     from imaging.networks.lesions_spect import segment_lesions_spect
 
     found = segment_lesions_spect(
@@ -86,24 +86,37 @@ def _pet_lesions(scan: ImageSeries, ct: Volume | None, organs, family: str, meth
     return segment_lesions(suv_image(scan), ct, tracer=family, organs=organs, method=method)
 
 
-def _prior(images: StudyImages, scan: ImageSeries, family: str) -> tuple[Volume | None, list[str]]:
-    """Probability of lesion of the first PET with a CT, brought to the scan, and in words what was done."""
+def _prior(images: StudyImages, scan: ImageSeries, family: str, organs) -> tuple[Volume | None, list[str]]:
+    """Probability of lesion of the first PET with a CT, brought to the scan and 0 in its organs but the liver, and in
+    words what was done."""
     cts = (ct_of(images, pet) for pet in images.of("PET"))
     pairs = [(pet, ct) for pet, ct in zip(images.of("PET"), cts) if pet.frame == 0 and ct is not None]
     if not pairs:
         return None, ["no PET with a CT: lesions of the SPECT are drawn without a prior"]
     pet, ct = pairs[0]
-    found = _pet_lesions(pet, ct.volume, None, family, "auto").probability
+    name = f"the diagnostic PET's lesions ({nuclide_name(pet) or 'nuclide not stated'})"
+    try:
+        found = _pet_lesions(pet, ct.volume, None, family, "auto").probability
+    except ImageError as error:
+        return None, [f"{name} were no prior: {error}"]
     if pet.frame_hash == scan.frame_hash:
-        return found, ["the diagnostic PET's lesions were the prior"]
+        return _outside(found, organs), [f"{name} were the prior"]
     own = ct_of(images, scan)
     if own is None:
-        return None, ["no CT in the SPECT's frame to bring the PET's lesions by: they were no prior"]
+        return None, [f"no CT in the SPECT's frame to bring {name} by: they were no prior"]
     from imaging.networks.lesions_prior import NO_PRIOR
     from imaging.registration import register, resample
 
     registration = register(own, ct, stages=("rigid",))
     if registration.refused:
-        return None, [f"the PET's lesions were no prior: {'; '.join(registration.notes)}"]
-    words = ["the diagnostic PET's lesions were the prior, brought over by CT to CT", *registration.notes]
-    return resample(found, registration.transform, scan.volume, outside=NO_PRIOR), words
+        return None, [f"{name} were no prior: {'; '.join(registration.notes)}"]
+    words = [f"{name} were the prior, brought over by CT to CT", *registration.notes]
+    return _outside(resample(found, registration.transform, scan.volume, outside=NO_PRIOR), organs), words
+
+
+def _outside(prior: Volume, organs: Mapping[str, Volume]) -> Volume:
+    """The prior with 0 in organs, where uptake is physiological, but for the liver."""
+    from imaging.networks.lesions_result import outside_organs
+
+    onto = {name: mask.resampled_onto(prior, interpolation="nearest") for name, mask in organs.items()}
+    return prior.with_array(outside_organs(prior.array, onto))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from pbpk.administration import Administration
 from pbpk.anatomy import Anatomy
 from pbpk.parameters import Covariates
 from twin.patient import LedgerEntry, PatientTwin, Study
-from twin.whole import not_writable, replace_folder, standing, write_whole
+from twin.whole import new_folder_beside, replace_folder, standing, write_whole
 
 FORMAT = 5
 """Version of the layout on disk; raise it with a step in `MIGRATIONS`."""
@@ -77,18 +75,12 @@ def save(twin: PatientTwin, folder) -> Path:
     folder = Path(folder)
     if folder.exists() and not (folder / "twin.json").is_file():
         raise InputError(describe(str(folder), "a folder that is no twin", "a new place", "choose another name"))
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder_beside(folder) as temporary:
         arrays = temporary / "arrays.nc"
         _arrays(twin).to_netcdf(arrays, engine="h5netcdf")
         words = _words(twin) | {"format": FORMAT, "arrays_sha256": _sha256(arrays)}
         write_whole(temporary / "twin.json", json.dumps(words, indent=1, sort_keys=True).encode())
         replace_folder(temporary, folder)
-    except OSError as error:
-        raise not_writable(folder.parent, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

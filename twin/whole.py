@@ -6,6 +6,8 @@ import glob
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dose.errors import InputError, describe
@@ -17,7 +19,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         InputError: the folder can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = hidden_beside(path)
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -27,6 +29,28 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise not_writable(path.parent, error) from error
+
+
+@contextmanager
+def new_folder_beside(out: Path) -> Iterator[Path]:
+    """A hidden new folder beside `out`, to be filled and put in its place; what is left of it goes in any case.
+
+    Raises:
+        InputError: the place can't be written.
+    """
+    temporary = hidden_beside(out)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+    except OSError as error:
+        raise not_writable(out, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def hidden_beside(path: Path) -> Path:
+    """A hidden name beside a path that nothing else has."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
 def not_writable(folder, error: OSError) -> InputError:

@@ -42,7 +42,7 @@ def images(seen: Seen, path: Path) -> None:
     true = seen.case["noise_free"]
     plane = int(np.argmax((seen.mask(("kidney_left", "kidney_right"))).sum(axis=(0, 2))))
     top = float(np.quantile(true[:, plane], 0.995))
-    figure, axes = plt.subplots(2, len(SHOWN), figsize=(10, 5), layout="constrained")
+    figure, axes = plt.subplots(2, len(SHOWN), figsize=(10, 4.4), layout="constrained")
     for (name, words), (above, below) in zip(SHOWN.items(), axes.T):
         image = (true if name == "noise_free" else seen.images[name])[::-1, plane]
         above.imshow(image, cmap="gray_r", vmin=0, vmax=top)
@@ -52,7 +52,7 @@ def images(seen: Seen, path: Path) -> None:
         above.set_title(words + rmse, fontsize=9)
         above.axis("off")
         below.axis("off")
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=85)
     plt.close(figure)
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     ):
         if name in asked:
             loss_curve(module.RECIPE, HERE / f"ai-denoise_{name}-loss.png")
-            images(checks._tests()[0], HERE / f"ai-denoise_{name}-images.png")
+            images(checks.JUDGE.seen(checks.JUDGE.cases()[0]), HERE / f"ai-denoise_{name}-images.png")
 
 
 if __name__ == "__main__":

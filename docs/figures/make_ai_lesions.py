@@ -23,7 +23,7 @@ from imaging.networks.lesions_followup import follow_up  # noqa: E402
 from imaging.networks.lesions_scans import lesion_scan  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-PET_SEEDS, SPECT_SEEDS = (2_000_002, 2_000_005), (2_000_001, 2_000_002)
+PET_SEEDS, SPECT_SEEDS = (2_000_002, 2_000_005), (2_000_002, 2_000_008)
 
 
 def curve(recipe, path: Path) -> None:

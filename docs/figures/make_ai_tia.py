@@ -9,7 +9,7 @@ from docs.figures.make_ai_sparse_views import losses, panel
 from dose.learning.weights import found_weights, load_weights
 from tests.validate import checks_ai_tia_from_pet as pet
 from tests.validate import checks_ai_tia_single as single
-from tests.validate.checks_ai_tia_common import patients
+from tests.validate.ai_tia import patients
 from twin._jax import configure
 from twin.network_recipes import TIA_FROM_PET, TIA_SINGLE
 
@@ -19,14 +19,13 @@ SHOWN_AS = {"height": "cohort curve and height"}
 
 def errors_by_hour() -> Figure:
     """Error of each region of the tests against the hour of the scan."""
-    tests, maps = single._tests()
+    tests = single.SINGLE.tests
     figure = Figure(figsize=(8.0, 3.2), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
     for axis, group in zip(axes, ("kidney", "tumour")):
         for method, colour in (("2 t/ln 2", "0.75"), ("height", "tab:orange"), ("network", "tab:blue")):
-            pairs = [
-                (p.scan.time_h, 100 * p.error(m, n)) for p, m in zip(tests, maps[method]) for n in p.named((group,))
-            ]
+            seen = zip(tests.patients, tests.maps(method))
+            pairs = [(p.scan.time_h, 100 * p.error(m, n)) for p, m in seen for n in p.named((group,))]
             axis.plot(*zip(*pairs), ".", color=colour, markersize=4, label=SHOWN_AS.get(method, method))
         axis.axhline(0, color="0.5", linewidth=0.6)
         axis.set(xlabel="hour of the scan", ylabel="error of the integral, %", title=f"{group}s", ylim=(-90, 60))
@@ -39,7 +38,7 @@ def a_patient() -> Figure:
     patient = max(patients("pet", 8), key=lambda p: len(p.named(("kidney",))) * len(p.named(("tumour",))))
     hot = np.any([patient.regions[n] for n in patient.named(("kidney", "tumour"))], axis=0)
     plane = int(np.argmax(hot.sum(axis=(0, 2))))
-    shown = [patient.seen, patient.truth, pet.classical(patient, pet.CLASSICAL[1]), pet.map_of(patient)]
+    shown = [patient.seen, patient.truth, pet.classical(patient, pet.CLASSICAL[1]), pet.made(patient, "network")]
     titles = ("PET, SUV", "true TIA, SUV h", "organ means and pattern", "network")
     figure = Figure(figsize=(9.0, 2.8), layout="constrained")
     top = float(np.quantile(patient.truth[hot], 0.95))

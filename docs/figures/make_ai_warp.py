@@ -22,8 +22,8 @@ from dose.learning.weights import load_weights  # noqa: E402
 from imaging.networks.warp import RECIPE  # noqa: E402
 from imaging.registration import resample  # noqa: E402
 from imaging.registration.field import grid_points_mm  # noqa: E402
-from tests.validate.ai_warp import Pair, registered  # noqa: E402
-from tests.validate.ai_warp_other import chosen, results_folder  # noqa: E402
+from tests.validate.ai_warp import Pair  # noqa: E402
+from tests.validate.ai_warp_other import pairs  # noqa: E402
 
 HERE = Path(__file__).parent
 SHOWN = {"rigid": "rigid", "classical": "affine and B-spline", "network": "network"}
@@ -67,8 +67,7 @@ def images(made: Pair, path: Path) -> None:
 
 def main() -> None:
     loss_curve(HERE / "ai-warp-loss.png")
-    name, case = next(iter(chosen("ct", 1).items()))
-    images(registered(case, int(name.split("-")[1]), "ct", results_folder() / name), HERE / "ai-warp-images.png")
+    images(pairs("ct", 1)[0], HERE / "ai-warp-images.png")
 
 
 if __name__ == "__main__":

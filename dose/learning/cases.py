@@ -18,7 +18,7 @@ import numpy as np
 
 from dose.learning.recipe import Case, Config, Recipe
 
-VERSION = 1
+VERSION = 2
 """Rises with every change of the simulators that changes what a seed gives."""
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)

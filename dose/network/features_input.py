@@ -78,8 +78,7 @@ def record_of(features) -> Record:
     values = {name: _number(given.get(name), name) for name in FEATURES}
     if given.get("sex") is not None:
         values["female"] = _female(given["sex"])
-    lesions = given.get("lesions")
-    rows = [_lesion(row, k) for k, row in enumerate(lesions if isinstance(lesions, Sequence) else ())]
+    rows = [_lesion(row, k) for k, row in enumerate(_rows(given.get("lesions")))]
     patient = logs([values[name] for name in FEATURES])
     if not np.isfinite(patient[[name.startswith("suv") for name in FEATURES]]).any():
         do = "give what the PET shows, at least of one organ"
@@ -92,6 +91,16 @@ def _mapping(given, field: str) -> dict:
         return dict(given if isinstance(given, Mapping) else given.to_dict())
     do = "give one patient as a dictionary or a row of a table"
     raise InputError(describe(field, type(given).__name__, "a dictionary or a pandas row", do))
+
+
+def _rows(lesions) -> Sequence:
+    """The list of lesions; none where it is missing, as a cell of a table may be."""
+    if lesions is None or (isinstance(lesions, float) and math.isnan(lesions)):
+        return ()
+    if isinstance(lesions, (list, tuple)):
+        return lesions
+    do = 'give a list of dictionaries, of a table: table.to_dict("records")'
+    raise InputError(describe("lesions", type(lesions).__name__, "a list with a dictionary for each lesion", do))
 
 
 def _known(given: Mapping, names: Sequence[str], field: str) -> None:
@@ -119,7 +128,7 @@ def _number(value, name: str) -> float:
         found = float(value)
     except (TypeError, ValueError) as error:
         raise InputError(describe(name, repr(value)[:40], "a number", "give a number, or leave it out")) from error
-    least = found >= 0 if name in PLAIN else found > 0
+    least = found in (0.0, 1.0) if name in PLAIN else found > 0
     if math.isnan(found) or (least and math.isfinite(found)):
         return found
     wanted = "0 or 1" if name in PLAIN else "a finite number above 0"

@@ -15,6 +15,9 @@ from jaxtyping import Bool, Float
 RIDGE = 0.02
 """Added to the correlation of each feature with itself."""
 
+MOST_SDS = 8.0
+"""Beyond this a feature counts as this far from the mean: no training patient lies there."""
+
 LEAST_SD = 1e-3
 """Of a feature that is the same for all training patients: in these units a departure is far away."""
 
@@ -39,7 +42,7 @@ class Linear:
         known = np.isfinite(x)
         right = self.across[None] * known[:, :, None]
         weight = np.linalg.solve(self._among(known), right)
-        mean = np.einsum("nf,nfd->nd", self.standard(x), weight)
+        mean = np.einsum("nf,nfd->nd", np.clip(self.standard(x), -MOST_SDS, MOST_SDS), weight)
         left = 1.0 - np.einsum("nfd,nfd->nd", right, weight)
         return self.dose_mean + self.dose_sd * mean, self.dose_sd * np.sqrt(np.maximum(left, 1e-4))
 

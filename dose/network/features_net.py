@@ -18,7 +18,7 @@ from dose.learning.cases import Case
 from dose.learning.recipe import Config
 from dose.learning.weights import tensors_of
 from dose.network.features_input import FEATURES, LESION_FEATURES, ORGANS
-from dose.network.features_linear import Linear, fit_linear
+from dose.network.features_linear import MOST_SDS, Linear, fit_linear
 
 BOUND = 2.0
 """Largest log of the factor of the regression's sd."""
@@ -114,7 +114,7 @@ def seen(part: str, law: Linear, x: np.ndarray, y: np.ndarray | None = None) -> 
     """What one perceptron sees of records, and what it should answer, by names that begin with `part`."""
     mean, sd = law.predicted(x)
     arrays = {
-        "x": np.clip(law.standard(x), -8, 8),
+        "x": np.clip(law.standard(x), -MOST_SDS, MOST_SDS),
         "known": np.isfinite(x).astype(float),
         "mean": (mean - law.dose_mean) / law.dose_sd,
         "sd": sd / law.dose_sd,

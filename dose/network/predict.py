@@ -33,8 +33,8 @@ AT_ONCE = 2_000_000
 class LearnedDose:
     """Dose of every voxel in Gy, [z, y, x].
 
-    `sd_Gy` is that of `dose.network.spread`; None where the kernel engine was used, which has none. `choice` says which
-    method was used, and why.
+    `sd_Gy` is that of `dose.network.spread`; None where the kernel engine was used, which has none, or where weights of
+    a single member cannot tell it. `choice` says which method was used, and why.
     """
 
     electron_Gy: Float[np.ndarray, "z y x"]
@@ -89,12 +89,12 @@ def learned_dose(
     inside = (about[0][box], about[1][box], *about[2:])
     parts, sd = _answered(trained, NETWORKS[network], inside, progress)
     whole = np.zeros((3, *about[0].shape), np.float32)
-    whole[:, *box] = [*parts, sd]
-    return LearnedDose(*whole, choice)
+    whole[:, *box] = [*parts, np.zeros_like(parts[0]) if sd is None else sd]
+    return LearnedDose(*whole[:2], None if sd is None else whole[2], choice)
 
 
-def _answered(trained: Trained, part: ModuleType, about, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """Dose [kind, z, y, x] and its sd [z, y, x], in Gy."""
+def _answered(trained: Trained, part: ModuleType, about, progress: Progress) -> tuple[np.ndarray, np.ndarray | None]:
+    """Dose [kind, z, y, x] and its sd [z, y, x] if there is one, in Gy."""
     case = {**_case(*about), **classical(*about, words=part.START)}
     answers = _answers(trained, part.channels(case), progress)
     kernel = maps.stacked(case, f"{part.START[0]}_").sum(0)

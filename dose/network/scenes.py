@@ -64,13 +64,18 @@ def scene(seed: int, data: Mapping[str, Any]) -> Scene:
     edge = float(random.choice(data["spacings_mm"]))
     geometric = (seed // 2) % 5 < GEOMETRIC
     density, labels = _geometry(random, side) if geometric else _part_of_body(random, side, _sex(seed))
+    return furnished(random, density, labels, edge, NUCLIDES[seed % 2])
+
+
+def furnished(random: np.random.Generator, density, labels, edge_mm: float, nuclide: str) -> Scene:
+    """A scene of objects [z, y, x] with texture, lesions and activity drawn; label 0 is outside."""
     density = np.where(labels > 0, density * (1 + TEXTURE * random.standard_normal(density.shape)), density)
     concentration = _levels(random, labels)
     density, labels, concentration = _with_lesions(random, density, labels, concentration)
     concentration *= np.exp(MOTTLE * ndimage.gaussian_filter(random.standard_normal(labels.shape), 1.0))
     concentration[density < 0.05] = 0.0
-    tia = concentration * (MEAN_MBq_h_mL * (edge / 10) ** 3 / concentration.mean())
-    return Scene(density, tia, labels, (edge,) * 3, NUCLIDES[seed % 2])
+    tia = concentration * (MEAN_MBq_h_mL * (edge_mm / 10) ** 3 / concentration.mean())
+    return Scene(density, tia, labels, (edge_mm,) * 3, nuclide)
 
 
 def simulated(seed: int, data: Mapping[str, Any]) -> Case:
@@ -154,15 +159,22 @@ def _geometry(random: np.random.Generator, side: int) -> tuple[np.ndarray, np.nd
 
 
 def _part_of_body(random: np.random.Generator, side: int, sex: str) -> tuple[np.ndarray, np.ndarray]:
-    """A cube about a voxel of an organ drawn evenly of all organs."""
     body = kept(cases_folder("dose_body", {"voxel_mm": BODY_MM}), sex, lambda: _body(sex))
-    labels = np.pad(body["labels"], side)
-    organ = random.choice(np.unique(body["labels"])[1:])
-    at = random.choice(np.argwhere(labels == organ)) - side // 2 + random.integers(-side // 4, side // 4 + 1, size=3)
-    at = np.clip(at, 0, np.array(labels.shape) - side)
-    part = labels[tuple(slice(a, a + side) for a in at)]
-    density = np.where(part > 0, body["density"][part], AIR_G_CM3)
-    return density, part.astype(np.uint8)
+    return part_of(body["labels"], body["density"], side, random)
+
+
+def part_of(labels, density_g_cm3, side: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Density and labels of a cube of a body about a voxel of an organ drawn evenly of all organs.
+
+    Args:
+        labels: of the body, [z, y, x], 0 outside.
+        density_g_cm3: [label].
+    """
+    padded, organ = np.pad(labels, side), random.choice(np.unique(labels)[1:])
+    at = random.choice(np.argwhere(padded == organ)) - side // 2 + random.integers(-side // 4, side // 4 + 1, size=3)
+    at = np.clip(at, 0, np.array(padded.shape) - side)
+    part = padded[tuple(slice(a, a + side) for a in at)]
+    return np.where(part > 0, density_g_cm3[part], AIR_G_CM3), part.astype(np.uint8)
 
 
 def _body(sex: str) -> dict[str, np.ndarray]:

@@ -53,10 +53,10 @@ def fit_spread(part: ModuleType, cases: Sequence[Case], where: Path | None = Non
     return a, b, c
 
 
-def sd_of(card, answers: Float[np.ndarray, "member z y x"], kernel) -> Float[np.ndarray, "z y x"]:
-    """Sd in Gy of the members' mean, NaN where a card has no parts or there is one member."""
+def sd_of(card, answers: Float[np.ndarray, "member z y x"], kernel) -> Float[np.ndarray, "z y x"] | None:
+    """Sd in Gy of the members' mean; None where a card has no parts or there is one member."""
     if len(answers) < 2 or "sd_parts" not in card:
-        return np.full(answers.shape[1:], np.nan)
+        return None
     a, b, c = card["sd_parts"]
     mean = answers.mean(0)
     return np.sqrt(a * answers.var(0, ddof=1) + b * (mean - kernel) ** 2 + c * mean**2)

@@ -17,7 +17,7 @@ from scipy.ndimage import label
 
 from dose.learning.cases import Case, cases_folder, kept
 from imaging.geometry import Volume
-from imaging.networks.patients import concentrations, patient, uptake_map
+from imaging.networks.patients import assigned, concentrations, patient
 from imaging.projections import Projections
 from imaging.reconstruct import attenuation_map, collimator_response
 from imaging.reconstruct.iterations import Settings
@@ -34,13 +34,17 @@ SHAPE = (64, 80, 88)
 HALF_WIDTH_mm = 200.0
 """Arms are raised: what lies farther from the middle is left out."""
 
-FIELDS = ("kidney_left", "parotid_left")
+FIELDS = ("kidney_left", "kidney_left", "kidney_left", "parotid_left")
 """The field is centred about one of these along the body; one in four is of the head and neck."""
 
 AIR_HU = -1000.0
 
-NOMINAL_MBq = 1000.0
-"""Activity in the body of the expected counts; they are linear in it (no dead time here)."""
+NOMINAL_MBq = 2000.0
+"""Activity in the whole body for the expected counts, which are linear in it (no dead time here). The field holds its
+share: some half of it with the abdomen, a tenth with the head and neck."""
+
+LEAST_PART = 0.5
+"""Pieces of a slice of body smaller than this part of the largest are arms."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Physics:
 
     Attributes:
         line_keV: the peak window that is simulated, with its scatter windows.
-        tracers: that uptake is drawn for, in turn.
+        tracers: one of which uptake is drawn for.
         views: of a full scan.
     """
 
@@ -108,16 +112,16 @@ def acquisition(seed: int, physics: Physics = Physics()) -> Acquisition:
 def field_of_view(seed: int, voxel_mm: float) -> Anatomy:
     """The patient within the field, in air, on a grid of SHAPE."""
     anatomy = trunk(without_arms(patient(seed, voxel_mm), HALF_WIDTH_mm))
-    organ = FIELDS[1] if seed % 4 == 3 else FIELDS[0]
-    return placed(anatomy, np.argwhere(anatomy.mask(organ)).mean(axis=0), seed)
+    return placed(anatomy, np.argwhere(anatomy.mask(assigned(seed, "field", FIELDS))).mean(axis=0), seed)
 
 
 def trunk(anatomy: Anatomy) -> Anatomy:
-    """The anatomy with only the largest piece of body of each slice: raised arms leave no stumps beside it."""
+    """The anatomy without the small pieces of body of each slice: raised arms leave no stumps beside it, legs stay."""
     labels, ct = anatomy.labels.copy(), anatomy.ct.array.copy()
     for k, plane in enumerate(labels):
         pieces, number = cast(tuple[np.ndarray, int], label(plane > 0))
-        aside = pieces != np.argmax(np.bincount(pieces.ravel())[1:]) + 1 if number else np.ones(plane.shape, bool)
+        sizes = np.bincount(pieces.ravel(), minlength=number + 1)
+        aside = (sizes < LEAST_PART * sizes[1:].max(initial=1))[pieces] | (pieces == 0)
         labels[k][aside], ct[k][aside] = 0, AIR_HU
     return replace(anatomy, labels=labels, ct=anatomy.ct.with_array(ct))
 
@@ -179,11 +183,22 @@ def sensitivity(seen: Acquisition) -> float:
     return sensitivity_cps_per_MBq(camera(seen.physics.collimator), seen.physics.nuclide, peak)
 
 
+def tracer_of(seed: int, physics: Physics) -> str:
+    """The tracer of a seed's acquisition."""
+    return assigned(seed, "tracer", physics.tracers)
+
+
+def drawn_activity(anatomy: Anatomy, seed: int, physics: Physics) -> Volume:
+    """Bq/mL in the field, the whole body holding `NOMINAL_MBq`."""
+    whole = patient(seed, physics.voxel_mm)
+    uptake = concentrations(whole, tracer_of(seed, physics), seed)
+    Bq_per_mL = uptake * (NOMINAL_MBq * 1e6 / float((uptake * whole.counts).sum() * whole.voxel_mL))
+    return anatomy.ct.with_array(Bq_per_mL[anatomy.labels].astype(np.float32))
+
+
 def _simulated(seed: int, physics: Physics) -> Case:
     anatomy = field_of_view(seed, physics.voxel_mm)
-    tracer = physics.tracers[seed % len(physics.tracers)]
-    whole = uptake_map(anatomy, concentrations(anatomy, tracer, seed), NOMINAL_MBq)
-    activity = whole.with_array(whole.array * NOMINAL_MBq * 1e6 / (whole.array.sum(dtype=float) * whole.voxel_mL))
+    activity = drawn_activity(anatomy, seed, physics)
     spec = camera(physics.collimator)
     if physics.intrinsic_fwhm_mm is not None:
         spec = replace(spec, intrinsic_fwhm_mm=physics.intrinsic_fwhm_mm)

@@ -9,7 +9,7 @@ without truth, another scan of the same activity with noise of its own (noise2no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -34,6 +34,9 @@ TRUNCATE = 2.0
 SLICES_AT_ONCE = 8
 LEAST_VOXELS = 8
 """Along each axis of an image."""
+
+Finish = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Of the image, the network's answer and its sd: answer and sd."""
 
 MIRRORS = ((), (1,), (2,), (1, 2))
 """Axes [z, y, x] of the mirror images over which an answer may be averaged: as crops were mirrored in training."""
@@ -163,10 +166,11 @@ def denoised(
     method: str = "auto",
     more: Mapping[str, float] = MappingProxyType({}),
     mirrors: Sequence[tuple[int, ...]] = ((),),
+    finish: Finish | None = None,
     progress: Progress = silent,
 ) -> Denoised:
     """The image by the network or by the filter; `more` are features that the image does not tell, `mirrors` the axes
-    of each mirror image over which the network's answer is averaged.
+    of each mirror image over which the network's answer is averaged, `finish` what is done to that.
 
     Raises:
         InputError: as `checked`, and `dose.learning.ranges.choose`.
@@ -178,6 +182,7 @@ def denoised(
         mean, sd = filtered(volume, classical)
     else:
         mean, sd = mirrored(trained.members[0], volume.array, mirrors, progress)
+        mean, sd = finish(volume.array, mean, sd) if finish else (mean, sd)
     return Denoised(volume.with_array(mean), volume.with_array(sd), choice)
 
 

@@ -13,8 +13,9 @@ from dose.learning.recipe import Case, Config
 from imaging.networks.denoise import TRUNCATE, channels, level
 from imaging.recovery import FWHM_PER_SIGMA
 
-FLOOR = 0.2
-"""Squared errors count relative to local mean plus this part of the image's level: about that of Poisson noise."""
+FLOOR = 1.0
+"""Squared errors are relative to the local mean plus this part of the image's level: plain below it, and above it as
+Poisson noise asks."""
 
 SD_SHARE = 0.2
 """Weight in the loss of how well the sd foretells the error."""

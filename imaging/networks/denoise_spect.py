@@ -20,7 +20,7 @@ from imaging.networks.acquisitions import Acquisition, Physics, acquisition, ima
 from imaging.networks.denoise import Denoised, Filter, denoised
 from imaging.reconstruct.iterations import Settings
 
-FILTER = Filter(fwhm_mm=7.0, left_over=2.16)
+FILTER = Filter(fwhm_mm=8.0, left_over=1.55)
 """Of least RMSE on the training cases, by `imaging.networks.denoise_gaussian.chosen_filter`."""
 
 LINE, LINE_MARGIN_keV = "photon energy in keV", 5.0

@@ -49,6 +49,12 @@ STANDS_OUT = 1.3
 POINTS = 400
 """Voxels kept of each kind, about which slabs are cut."""
 
+PLACES = {"lesion_points": 0.5, "ureter_points": 0.2, "organ_points": 0.1, "body_points": 0.2}
+"""About what slabs are cut, and how often; ureters have their own, as they are what is called falsely."""
+
+HOT_URETERS = 0.8
+"""Part of the slabs whose ureters hold urine."""
+
 MARGIN = 3
 """Voxels about a slab that blur reaches in from."""
 
@@ -59,7 +65,8 @@ BLOCK = 5
 
 @dataclass(frozen=True)
 class Slab:
-    """A piece of a patient as a scanner sees it, lesions drawn, base labels, CT numbers, and the SUV of each label."""
+    """A piece of a patient as a scanner sees it, lesions drawn, base labels, CT numbers, and the SUV of each base label
+    and each lesion of the patient, whether it is in the piece or not."""
 
     expected: Float[np.ndarray, "slice row column"]
     suv: Float[np.ndarray, "slice row column"]
@@ -68,6 +75,7 @@ class Slab:
     hu: np.ndarray
     tracer: str
     uptake: Float[np.ndarray, " label"]
+    lesion_uptake: Float[np.ndarray, " lesion"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,8 @@ def lesion_case(seed: int, voxel_mm: float, lesions: tuple[int, int], sites=SITE
         "hu": hu.astype(np.float32),
         "counts": np.stack([np.bincount(plane.ravel(), minlength=len(hu)) for plane in base]),
         "lesion_points": _points(lesion > 0, random),
-        "organ_points": _points(np.isin(base, _numbers([*names, URETER], (*ORGANS, URETER))), random),
+        "organ_points": _points(np.isin(base, _numbers(names, ORGANS)), random),
+        "ureter_points": _points(base == len(names), random),
         "body_points": _points(base > 0, random),
     }
 
@@ -159,7 +168,8 @@ def seen(case: Case, base, lesion, tracer: str, look: Look, random: np.random.Ge
     hu = case["hu"][base] + random.normal(0, 15, base.shape)
     inner = (slice(MARGIN, -MARGIN),) * 3
     return Slab(
-        expected[inner], suv[inner], drawn[inner], base[inner], hu[inner].astype(np.float32), tracer, uptake["base"]
+        *(expected[inner], suv[inner], drawn[inner], base[inner], hu[inner].astype(np.float32)),
+        *(tracer, uptake["base"], uptake["lesion"]),
     )
 
 
@@ -191,7 +201,7 @@ def label_uptake(case: Case, tracer: str, random: np.random.Generator) -> dict[s
     base, lesion = of[: len(names)].copy(), of[len(names) :]
     same = (base == base[names.index("remainder")]) & (np.arange(len(base)) > 0)
     base[same] *= np.exp(random.normal(0, 0.4, int(same.sum())))
-    hot = random.random() < 0.6
+    hot = random.random() < HOT_URETERS
     base[names.index(URETER)] = np.exp(random.uniform(*np.log(URETER_SUV))) if hot else base[names.index("remainder")]
     return {"base": base, "lesion": lesion}
 
@@ -252,8 +262,7 @@ def _bare(names: tuple[str, ...]) -> Anatomy:
 
 
 def _place(case: Case, random: np.random.Generator) -> np.ndarray:
-    kinds = ["lesion_points"] * 6 + ["organ_points"] * 2 + ["body_points"] * 2
-    found = case[kinds[int(random.integers(len(kinds)))]]
+    found = case[str(random.choice(list(PLACES), p=list(PLACES.values())))]
     found = found if len(found) else case["body_points"]
     return found[int(random.integers(len(found)))]
 

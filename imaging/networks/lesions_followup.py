@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, shift
 
-from dose.errors import InputError
 from dose.learning.cases import Case, cases_folder, kept
 from imaging.geometry import Volume
-from imaging.networks.acquisitions import Acquisition, Physics, acquisition, field_of_view, image
+from imaging.networks.acquisitions import Acquisition, Physics, acquisition, field_of_view, image, tracer_of
 from imaging.networks.lesions_cases import ORGANS
 from imaging.networks.lesions_pet import segment_lesions
 from imaging.networks.lesions_scans import LesionScan, pet_of
-from imaging.networks.patients import concentrations
+from imaging.networks.patients import body_mass_g, concentrations
 from imaging.recovery import FWHM_PER_SIGMA
 from imaging.scanner.anatomy import Anatomy
 from imaging.scanner.lesions import sampled_lesions, with_lesions
@@ -53,7 +52,7 @@ def follow_up(seed: int, physics: Physics | None = None, *, scale: float = 1.5) 
     """PET and SPECT of a seed; the SPECT is reconstructed once, then read from disk.
 
     Args:
-        scale: activity in the field in GBq.
+        scale: over the counts of `NOMINAL_MBq`.
     """
     physics = physics or Physics()
     seen = acquisition(seed, physics)
@@ -62,7 +61,7 @@ def follow_up(seed: int, physics: Physics | None = None, *, scale: float = 1.5) 
     grid, truth = seen.ct, made["truth"]
     organs = {name: grid.with_array(seen.mask(name)) for name in ORGANS if seen.mask(name).any()}
     spect = grid.with_array(made["spect"])
-    tracer = physics.tracers[seed % len(physics.tracers)]
+    tracer = tracer_of(seed, physics)
     scan = LesionScan(
         spect,
         grid,
@@ -94,9 +93,9 @@ def _simulated(seed: int, seen: Acquisition, physics: Physics, scale: float) -> 
     present = [k for k in range(1, number + 1) if (truth == k).any()]
     new = np.array([k for k in present if random.random() < APPEARED], dtype=int)
     before, gone = _earlier(field_of_view(seed, physics.voxel_mm), new, first, seed)
-    tracer = physics.tracers[seed % len(physics.tracers)]
+    tracer = tracer_of(seed, physics)
     per_label = concentrations(before, tracer, seed)
-    pet = pet_of([per_label[before.labels]], seen.ct, "68Ga", seed)[0]
+    pet = pet_of([per_label[before.labels]], seen.ct, "68Ga", body_mass_g(seed, physics.voxel_mm), seed)[0]
     volumes, contrasts = _figures(seen, truth, present)
     keep = np.array(present, dtype=int)
     renumbered = np.searchsorted(keep, truth) + 1 if len(keep) else truth
@@ -120,12 +119,11 @@ def _earlier(anatomy: Anatomy, new: np.ndarray, first: int, seed: int) -> tuple[
         labels[out] = labels[tuple(nearest)][out]  # type: ignore[arg-type]
     known = len(anatomy.names)
     before = replace(anatomy, labels=labels)
-    for k, lesion in enumerate(sampled_lesions(VANISHED, seed + 7)):
-        named = replace(lesion, name=f"tumour_{known + k}", volume_mL=max(lesion.volume_mL, 1.5))
-        try:
-            before = with_lesions(before, [named], seed + k)
-        except InputError:  # no room
-            continue
+    gone = [
+        replace(lesion, name=f"tumour_{known + k}", volume_mL=max(lesion.volume_mL, 1.5))
+        for k, lesion in enumerate(sampled_lesions(VANISHED, seed + 7))
+    ]
+    before = with_lesions(before, gone, [seed, 34], leave_out=True)
     return before, np.where(before.labels >= known, before.labels - known + 1, 0)
 
 

@@ -38,8 +38,9 @@ DROP_CT = 0.1
 SLICES_A_SLAB = 3
 """Training slices from each slab that is drawn, every second one."""
 
-THRESHOLD, LEAST_PEAK = 0.3, 0.9
-"""Probability of a lesion's voxels, and of its surest one; set on eight held-out scans."""
+THRESHOLD, LEAST_PEAK = 0.01, 0.7
+"""Probability of a lesion's voxels, and of its surest one, chosen on 16 held-out scans (docs/ai/lesions_pet.md). The
+first is low because the cut at a share of the maximum, not the probability, says where a lesion ends."""
 
 
 def segment_lesions(

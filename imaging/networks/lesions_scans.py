@@ -16,8 +16,7 @@ from dose.learning.cases import Case, cases_folder, kept
 from dose.nuclides import radionuclide
 from imaging.geometry import Volume
 from imaging.networks.lesions_cases import ORGANS, case_names, label_uptake, lesion_case, painted
-from imaging.networks.lesions_features import BODY_HU
-from imaging.scanner.anatomy import density_of_hounsfield
+from imaging.networks.patients import assigned, body_mass_g
 from imaging.scanner.pet import Frames, pet_scanner, simulate_pet
 
 NUCLIDES = ("68Ga", "18F")
@@ -70,7 +69,7 @@ def lesion_scan(
 
 
 def _kind(seed: int) -> tuple[str, str]:
-    return ("psma", "sstr")[seed % 2], NUCLIDES[seed // 2 % 2]
+    return assigned(seed, "tracer", ("psma", "sstr")), assigned(seed, "nuclide", NUCLIDES)
 
 
 def _simulated(seed: int, voxel_mm: float, lesions, amplification) -> Case:
@@ -82,7 +81,8 @@ def _simulated(seed: int, voxel_mm: float, lesions, amplification) -> Case:
     )
     ct = Volume(case["hu"][case["base"]], np.diag([voxel_mm] * 3 + [1.0]))
     changes = {} if amplification is None else {"amplification": amplification}
-    suv, expected, plain = pet_of([with_all, with_all, without], ct, nuclide, seed, **changes)
+    body_g = body_mass_g(seed, voxel_mm)
+    suv, expected, plain = pet_of([with_all, with_all, without], ct, nuclide, body_g, seed, **changes)
     labels = np.unique(np.where(drawn, case["lesion"], 0), return_inverse=True)[1].reshape(drawn.shape)
     each = [labels == k for k in range(1, int(labels.max()) + 1)]
     return {
@@ -96,14 +96,17 @@ def _simulated(seed: int, voxel_mm: float, lesions, amplification) -> Case:
     }
 
 
-def pet_of(truths, ct: Volume, nuclide: str, seed: int, **changes) -> list[np.ndarray]:
-    """Images in SUV of maps of SUV by a scanner, time and activity that the seed draws; the first one with noise."""
+def pet_of(truths, ct: Volume, nuclide: str, body_g: float, seed: int, **changes) -> list[np.ndarray]:
+    """Images in SUV of maps of SUV by a scanner, time and activity that the seed draws; the first one with noise.
+
+    Args:
+        body_g: mass of the whole body, of which the maps may hold a part.
+    """
     random = np.random.default_rng([seed, 22])
-    mass_g = float(density_of_hounsfield(ct.array)[ct.array > BODY_HU].sum()) * ct.voxel_mL
     given = float(random.uniform(*GIVEN_MBq)) * 2.0 ** (-WAIT_h / radionuclide(nuclide).half_life_h)
     crystal, filter_ = (float(random.uniform(*ends)) for ends in (CRYSTALS_mm, FILTERS_mm))
     scanner = pet_scanner(crystal_mm=crystal, filter_fwhm_mm=filter_, **changes)
-    frames, per_suv = Frames.static(float(random.uniform(*SECONDS))), given * 1e6 / mass_g
+    frames, per_suv = Frames.static(float(random.uniform(*SECONDS))), given * 1e6 / body_g
     return [
         simulate_pet(ct.with_array(truth * per_suv), ct, scanner, nuclide, frames, seed=None if k else seed)[
             0

@@ -2,7 +2,8 @@
 
 Trained on the same bodies as `lesions_pet`, blurred and noisy as SPECT is, from that network's weights; the prior is
 left out of a part of the training slabs, and lesions shrink, vanish and appear between the two scans. It is not the
-default: on the few test scans its gain over the copied prior is not sure (docs/ai/lesions_spect.md).
+default: on the few test scans its gain over the copied prior is not sure, and fuzzy C-means does as well
+(docs/ai/lesions_spect.md).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import label
 from torch import nn
 
 from dose.errors import InputError, describe
@@ -22,16 +24,16 @@ from dose.learning.recipe import Config, Recipe
 from dose.learning.weights import Trained, found_weights
 from imaging.geometry import Volume
 from imaging.networks import lesions_pet
-from imaging.networks.lesions_cases import MARGIN, lesion_case, organ_channel, place, seen
-from imaging.networks.lesions_features import axial_grid, body_mask, image_features
+from imaging.networks.lesions_cases import MARGIN, Slab, lesion_case, organ_channel, place, seen
+from imaging.networks.lesions_features import BODY_HU, axial_grid, body_mask, image_features
 from imaging.networks.lesions_pet import AIR_HU, DROP_CT, SLICES_A_SLAB, TRACERS, checked, look_of, organs_on
 from imaging.networks.lesions_planes import compressed, ct_channel, planar_network, segmentation_loss, three_planes
 from imaging.networks.lesions_prior import NO_PRIOR, fates, prior_channel, shrunk
-from imaging.networks.lesions_result import LesionSegmentation, lesion_segmentation, outside_organs
+from imaging.networks.lesions_result import TOUCHING, LesionSegmentation, lesion_segmentation, outside_organs
 from imaging.networks.organs_input import on_grid
 from imaging.noise_model import NoiseModel
 from imaging.segmentation.fuzzy import fuzzy_lesions
-from imaging.segmentation.thresholds import threshold_lesions
+from imaging.segmentation.thresholds import LIVER, exclude_organs, threshold_lesions
 from imaging.tumour_burden import default_of
 
 EXTRA = 4
@@ -48,6 +50,12 @@ COVERED = 0.99
 """A prior that covers this part of the body in the field, or more, covers it."""
 
 RULES = ("copied", "fixed", "share", "fuzzy")
+COPIED = 0.5
+"""Probability from which on a prior's voxels are copied."""
+
+ORGANS_PART = 0.5
+"""An island of the prior that lies in organs and their margin by this part or more is uptake of theirs."""
+
 FIXED_MEANS = 4.0
 """Fixed threshold in units of the mean of the body in the field: a working value."""
 
@@ -75,6 +83,7 @@ def segment_lesions_spect(
     Args:
         prior: probability of lesion on the diagnostic PET, registered to the SPECT (`lesions_pet`); any grid. Where it
             does not reach, or is negative (`NO_PRIOR`), the PET has said nothing: the network looks at the SPECT alone.
+        organs: masks by name on the SPECT's grid; no lesion is called within them but in the liver.
         method: "auto", "network" or "classical"; "auto" takes the classical rule, as the weights that ship are no
             default; with weights that are, the network within its range and where a prior is given.
         rule: of the classical method: "copied" takes the prior at 1/2 and above (where one is given, the default);
@@ -101,7 +110,7 @@ def segment_lesions_spect(
         planes = outside_organs(planes, organs)
         cuts = THRESHOLD, LEAST_PEAK
     else:
-        planes, cuts = _classical(level, rule, organs, least, prior), (0.5, 0.5)
+        planes, cuts = _classical(level, rule, organs, least, prior), (COPIED, COPIED)
     return lesion_segmentation(
         spect, planes, choice, threshold=cuts[0], least_peak=cuts[1], minimum_volume_mL=least, noise=noise,
         activity=spect,
@@ -164,11 +173,29 @@ def _features(level: Volume, ct: Volume | None) -> dict[str, float]:
 def _classical(level: Volume, rule: str, organs, least: float, prior: Volume | None) -> np.ndarray:
     if rule == "copied":
         assert prior is not None
-        return np.maximum(prior_on(prior, level), 0.0)[None]
+        return copied(prior, level, organs)[None]
     if rule == "fuzzy":
         return fuzzy_lesions(level, fixed_suv=FIXED_MEANS, organs=organs, minimum_volume_mL=least).array[None]
     found = threshold_lesions(level, rule=rule, fixed_suv=FIXED_MEANS, organs=organs, minimum_volume_mL=least)
     return found.array[None]
+
+
+def copied(prior: Volume, grid: Volume, organs: Mapping[str, Volume] | None) -> np.ndarray:
+    """The prior on a grid, 0 where the PET has said nothing and in organs but the liver.
+
+    An island of it that lies for half or more within such organs and their margin (`MARGIN_mm`, as for thresholds) is
+    an organ's uptake, which spills over the mask: it goes whole.
+    """
+    values = np.maximum(prior_on(prior, grid), 0.0)
+    taken = {name: mask for name, mask in (organs or {}).items() if name != LIVER and (mask.array > 0.5).any()}
+    if not taken:
+        return values
+    islands, number = label(values >= COPIED, structure=TOUCHING)  # type: ignore[misc]
+    sizes = np.bincount(islands.ravel(), minlength=number + 1)
+    near = np.bincount(islands[~exclude_organs(grid, taken)], minlength=number + 1)
+    spilled = near >= ORGANS_PART * sizes
+    spilled[0] = False
+    return np.where(spilled[islands], 0.0, outside_organs(values[None], taken)[0])
 
 
 def _probabilities(trained: Trained, level: Volume, ct, tracer: float, organs, prior, progress: Progress) -> np.ndarray:
@@ -217,7 +244,7 @@ def _samples(case: Case, random: np.random.Generator, config: Config) -> list[tu
     piece = seen(case, base, shrunk(lesion, random), tracer, look, random, keep=later)
     inner = (slice(MARGIN, -MARGIN),) * 3
     before = prior_channel(lesion, earlier, look.voxel_mm, random)[inner]
-    image = compressed(piece.suv / field_mean(case, piece.uptake, random))
+    image = compressed(piece.suv / field_mean(case, piece, later, random))
     organs, with_ct = organ_channel(case, piece.base, random), random.random() >= DROP_CT
     steady = np.full((side, side), TRACERS[tracer], np.float32)
     flip = tuple(slice(None, None, -1 if turned else 1) for turned in random.random(2) < 0.5)
@@ -230,11 +257,17 @@ def _samples(case: Case, random: np.random.Generator, config: Config) -> list[tu
     return made
 
 
-def field_mean(case: Case, uptake: np.ndarray, random: np.random.Generator) -> float:
-    """Mean uptake of the body in a drawn field of view, by which SPECT images are scaled."""
+def field_mean(case: Case, piece: Slab, there: set[int], random: np.random.Generator) -> float:
+    """Mean uptake in a drawn field of view, by which SPECT images are scaled: of the body as `body_mask` knows it by
+    CT, which leaves lungs out, with the lesions that are there.
+    """
     first = int(random.integers(max(1, len(case["counts"]) - FIELD_SLICES + 1)))
-    counts = case["counts"][first : first + FIELD_SLICES].sum(axis=0)
-    return float(counts[1:] @ uptake[1:] / counts[1:].sum())
+    field = slice(first, first + FIELD_SLICES)
+    counts = case["counts"][field].sum(axis=0) * (case["hu"] > BODY_HU)
+    mean = float(counts @ piece.uptake / counts.sum())
+    sizes = np.bincount(case["lesion"][field].ravel(), minlength=len(piece.lesion_uptake) + 1)[1:]
+    more = sum(float(sizes[k - 1] * (piece.lesion_uptake[k - 1] - mean)) for k in there)
+    return mean + more / float(counts.sum())
 
 
 def _limits(cases: Sequence[Case], config: Config) -> dict[str, tuple[float, float]]:

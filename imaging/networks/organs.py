@@ -34,10 +34,6 @@ CLASS_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 4.0, 10.0, 10.0, 15.0, 15.0, 5.0)
 """In the cross entropy, no organ first: with even weights the glands, a voxel in a thousand, were not learned in 1200
 steps."""
 
-UNDONE = ("kidney_left", "kidney_right")
-"""Organs whose weight in the cross entropy is taken out of the probabilities again: it draws organs too large. Chosen
-on held-out PET/CT (docs/ai/organs.md); the glands would lose by it."""
-
 DICE_WEIGHT = 1.0
 """Of the soft Dice beside the cross entropy."""
 
@@ -60,9 +56,9 @@ LEAST_mL = {
 EVEN, SPARE = 0.5, 0.01
 """Probability that parts an organ from what is round it, and how far voxels of the network's grid stay from it."""
 
-SD_PER_DOUBT = 0.66
-"""Rms error of a volume over its doubtful volume, the sum of 2 p (1 - p): of the shipped 3D weights on four held-out
-PET/CT; that of the 2.5D ones is 0.74."""
+SD_PER_DOUBT = 0.55
+"""Rms error of a volume over its doubtful volume, the sum of 2 p (1 - p): of the shipped 3D weights on eight held-out
+PET/CT."""
 
 
 def network(config: Config) -> nn.Module:
@@ -174,17 +170,10 @@ def segmented(
 
 
 def whole_volume(trained: Trained, inputs: np.ndarray, progress: Progress = silent) -> np.ndarray:
-    """Mean probabilities of the members over a whole image, patch by patch, `unweighted`."""
+    """Mean probabilities [class, z, y, x] of the members over a whole image, patch by patch."""
     patch = [int(n) for n in trained.card["training"]["patch"]]
     members = [_probabilities(member, inputs, patch, progress) for member in trained.members]
-    return unweighted(np.mean(members, axis=0))
-
-
-def unweighted(probability: np.ndarray) -> np.ndarray:
-    """Probabilities [class, z, y, x] without the weight that the cross entropy gave to the organs of UNDONE."""
-    weights = [w if name in UNDONE else 1.0 for name, w in zip(("", *ORGANS), CLASS_WEIGHTS)]
-    less = probability / np.array(weights, np.float32)[:, None, None, None]
-    return less / less.sum(axis=0)
+    return np.mean(members, axis=0)
 
 
 def _probabilities(member: nn.Module, inputs: np.ndarray, patch, progress: Progress) -> np.ndarray:

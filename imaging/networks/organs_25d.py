@@ -18,7 +18,7 @@ from dose.learning.recipe import Case, Config, Recipe
 from dose.learning.unet import UNet
 from dose.learning.weights import Trained
 from imaging.geometry import Volume
-from imaging.networks.organs import CHANNELS, limits, segmentation_loss, segmented, unweighted
+from imaging.networks.organs import CHANNELS, limits, segmentation_loss, segmented
 from imaging.networks.organs_data import batch as boxes
 from imaging.networks.organs_data import case
 from imaging.networks.organs_result import ORGANS, OrganSegmentation
@@ -77,7 +77,7 @@ def segment_organs_25d(
 
 @torch.no_grad()
 def slice_by_slice(trained: Trained, inputs: np.ndarray, progress: Progress = silent) -> np.ndarray:
-    """Mean probabilities [class, z, y, x] of the members, `unweighted`; beyond the ends the last slice is repeated."""
+    """Mean probabilities [class, z, y, x] of the members; beyond the ends the last slice is repeated."""
     reach = SLICES // 2
     deeper = np.pad(inputs, ((0, 0), (reach, reach), (0, 0), (0, 0)), mode="edge")
     found = []
@@ -88,4 +88,4 @@ def slice_by_slice(trained: Trained, inputs: np.ndarray, progress: Progress = si
         members = [member(stack).softmax(dim=1) for member in trained.members]
         found.append(torch.stack(members).mean(dim=0).numpy())
     progress(inputs.shape[1], inputs.shape[1], "slices")
-    return unweighted(np.concatenate(found).swapaxes(0, 1))
+    return np.concatenate(found).swapaxes(0, 1)

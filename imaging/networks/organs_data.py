@@ -20,7 +20,8 @@ from dose.learning.recipe import Case, Config
 from imaging.networks.acquisitions import HALF_WIDTH_mm, trunk
 from imaging.networks.organs_input import OUTSIDE_HU, channels
 from imaging.networks.organs_result import ORGANS
-from imaging.networks.patients import body, concentrations, patient
+from imaging.networks.patients import assigned, body, concentrations, patient
+from imaging.recovery import FWHM_PER_SIGMA
 from imaging.scanner.anatomy import REMAINDER, Anatomy
 from imaging.scanner.reference_scan import without_arms
 
@@ -41,8 +42,6 @@ REMOVABLE = (
 )
 ENHANCED = ("kidney_left", "kidney_right", "liver", "spleen", "heart", "heart_contents", "pancreas")
 """What a contrast agent brightens."""
-
-FWHM_PER_SIGMA = 2.3548
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,12 @@ class Spread:
 def case(seed: int, config: Config) -> Case:
     """Labels with and without lesions, CT number of each label, and draws of uptake.
 
-    Every other patient has arms raised. A lesion within an organ counts as organ.
+    Half of the patients have arms raised. A lesion within an organ counts as organ.
     """
     voxel_mm = float(config.data["voxel_mm"])
     ill, whole = patient(seed, voxel_mm), body(seed, voxel_mm)
     drawn = [concentrations(ill, TRACERS[k % 2], seed + 7919 * k) for k in range(int(config.data["draws"]))]
-    if seed % 2:
+    if assigned(seed, "arms", (False, True)):
         ill, whole = (trunk(without_arms(a, HALF_WIDTH_mm)) for a in (ill, whole))
     box = above_thighs(ill)
     return {

@@ -1,12 +1,15 @@
 """Random patients for training: stylised bodies kept on disk, with lesions, and uptake drawn from wide ranges.
 
-Bodies of training seeds, held-out seeds and test seeds (`dose.learning.cases`) are never the same.
+Bodies of training seeds, held-out seeds and test seeds (`dose.learning.cases`) are never the same. Even seeds are men,
+odd ones women; what else a seed decides is balanced against that (`assigned`).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +20,7 @@ from dose.provenance import load_table
 from imaging.geometry import Volume
 from imaging.scanner.anatomy import OUTSIDE, Anatomy
 from imaging.scanner.body import virtual_body
-from imaging.scanner.lesions import LEAST_VOXELS, Lesion, sampled_lesions, with_lesions
+from imaging.scanner.lesions import LEAST_VOXELS, sampled_lesions, with_lesions
 
 BODIES = {"training": 32, "held out": 8, "test": 16}
 """Bodies of each kind; patients of one body differ by lesions, uptake and what a recipe does to them."""
@@ -27,11 +30,12 @@ ASYMMETRY = 0.1
 
 SITES = ("bone", "node", "liver")
 
+Option = TypeVar("Option")
+
 
 def body(seed: int, voxel_mm: float) -> Anatomy:
     """The randomised body of a patient, without lesions; made once for each voxel size (seconds) and kept on disk."""
-    kind = "training" if seed < HELD_OUT_FROM else "held out" if seed < TEST_FROM else "test"
-    first = {"training": 0, "held out": HELD_OUT_FROM, "test": TEST_FROM}[kind]
+    kind, first = _kind(seed)
     number = first + (seed - first) % BODIES[kind]
     return _unpacked(kept(cases_folder("body", {"voxel_mm": voxel_mm}), str(number), lambda: _packed(number, voxel_mm)))
 
@@ -40,16 +44,36 @@ def patient(seed: int, voxel_mm: float, *, lesions: tuple[int, int] = (0, 6), si
     """A body with lesions.
 
     Args:
-        lesions: least and most of them; those that find no room, or hold too few voxels, are left out.
+        lesions: least and most of them; those that find no room are left out, too small ones made larger.
         sites: where they may lie (`imaging.scanner.lesions`).
     """
     random = np.random.default_rng([seed, 1])
     anatomy = body(seed, voxel_mm)
     numbers = {site: int(n) for site, n in zip(sites, random.multinomial(_number(random, lesions), _even(sites)))}
-    for lesion in sampled_lesions(numbers, seed):
-        fitting = replace(lesion, volume_mL=max(lesion.volume_mL, (LEAST_VOXELS + 1) * anatomy.voxel_mL))
-        anatomy = _with(anatomy, fitting, seed)
-    return anatomy
+    least_mL = (LEAST_VOXELS + 1) * anatomy.voxel_mL
+    sampled = [replace(one, volume_mL=max(one.volume_mL, least_mL)) for one in sampled_lesions(numbers, seed)]
+    return with_lesions(anatomy, sampled, [seed, 4], leave_out=True)
+
+
+def assigned(seed: int, purpose: str, options: Sequence[Option]) -> Option:
+    """One of the options, balanced: of 16 training or test seeds from a multiple of 16 on, each sex has each of two
+    tracers and of four fields equally often. A body gets another one each time that it comes again.
+    """
+    kind, first = _kind(seed)
+    k = seed - first
+    turn = k // BODIES[kind]
+    number = {"tracer": k // 2, "field": k + k // 4, "arms": k + k // 4, "nuclide": k // 2 + k // 4}[purpose] + turn
+    return options[number % len(options)]
+
+
+def body_mass_g(seed: int, voxel_mm: float) -> float:
+    """Mass of a patient's whole body, from head to feet; lesions keep it."""
+    return mass_g(body(seed, voxel_mm))
+
+
+def mass_g(anatomy: Anatomy) -> float:
+    """Mass of what an anatomy holds."""
+    return float((anatomy.counts * anatomy.density_g_cm3)[1:].sum() * anatomy.voxel_mL)
 
 
 def concentrations(anatomy: Anatomy, tracer: str, seed: int) -> Float[np.ndarray, " label"]:
@@ -72,17 +96,15 @@ def concentrations(anatomy: Anatomy, tracer: str, seed: int) -> Float[np.ndarray
     return np.array([by_name.get(name, found.get(name, found["remainder"])) for name in anatomy.names])
 
 
-def uptake_map(anatomy: Anatomy, per_label: Float[np.ndarray, " label"], administered_MBq: float) -> Volume:
-    """Bq/mL of standardised uptakes, for this activity in a body of the anatomy's mass."""
-    mass_g = float((anatomy.counts * anatomy.density_g_cm3)[1:].sum() * anatomy.voxel_mL)
-    return anatomy.ct.with_array((per_label * administered_MBq * 1e6 / mass_g)[anatomy.labels].astype(np.float32))
+def uptake_map(anatomy: Anatomy, per_label: Float[np.ndarray, " label"], activity_MBq: float, body_g: float) -> Volume:
+    """Bq/mL of standardised uptakes, for this activity in a whole body of this mass, of which this is a part."""
+    return anatomy.ct.with_array((per_label * activity_MBq * 1e6 / body_g)[anatomy.labels].astype(np.float32))
 
 
-def _with(anatomy: Anatomy, lesion: Lesion, seed: int) -> Anatomy:
-    try:
-        return with_lesions(anatomy, [lesion], seed)
-    except InputError:
-        return anatomy
+def _kind(seed: int) -> tuple[str, int]:
+    """What a seed is for, and the first of its kind."""
+    kind = "training" if seed < HELD_OUT_FROM else "held out" if seed < TEST_FROM else "test"
+    return kind, {"training": 0, "held out": HELD_OUT_FROM, "test": TEST_FROM}[kind]
 
 
 def _number(random: np.random.Generator, lesions: tuple[int, int]) -> int:

@@ -2,7 +2,7 @@
 
 Without regions: Richardson-Lucy deconvolution (Richardson 1972, Lucy 1974; recalled), stopped early. With regions:
 recovery coefficients by volume, or iterative Yang (`imaging.volume_correction`). Each gives an image. Widths and steps
-were chosen on training cases by `chosen_*`.
+were chosen on training cases by `chosen`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ FLOOR = 1e-4
 HOT = 1.5
 """A lesion counts for the recovery curve where its uptake is this many times what surrounds it."""
 
-WIDTHS_mm, STEPS = (9.0, 11.0, 12.0, 13.0, 15.0, 17.0), (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
+WIDTHS_mm = (9.0, 11.0, 12.0, 13.0, 15.0, 17.0, 19.0, 21.0)
+STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 """What is tried."""
 
 
@@ -144,6 +145,13 @@ def image_of(case: Case, k: int) -> Volume:
 def volumes(regions: Mapping[str, np.ndarray], image: Volume) -> dict[str, Volume]:
     """Masks as volumes on an image's grid."""
     return {name: image.with_array(mask.astype(np.float32)) for name, mask in regions.items()}
+
+
+def chosen(cases: Sequence[Case], few: int = 4) -> Chosen:
+    """All settings: the curve from all images of the cases, the others from the first images of the first few."""
+    curve, first = chosen_curve(cases), [{**case, "image": case["image"][:1]} for case in cases[:few]]
+    sharp, quiet = chosen_deconvolution(first)
+    return with_left_over(Chosen(*sharp, *quiet, chosen_yang(first), curve.b1_mL, curve.b2, {}), first)
 
 
 def chosen_deconvolution(cases: Sequence[Case]) -> tuple[tuple[float, int], tuple[float, int]]:

@@ -1,8 +1,8 @@
 """The network of partial-volume restoration: what it sees, what it gives, its batches and its loss.
 
-A 3D U-Net without biases adds to a deconvolved copy of the image. Every input goes with the activity, CT only as a
-factor of a smoothed copy, so f(a x) = a f(x). Two more outputs are the sd of a voxel, and a map whose mean over a
-region is the sd of that region's mean.
+A 3D U-Net without biases adds to the image. Every input goes with the activity, CT only as a factor of a smoothed
+copy, so f(a x) = a f(x). Two more outputs are the sd of a voxel, and a map whose mean over a region is the sd of that
+region's mean.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SMOOTH_VOXELS = (2.5, 6.0)
 """FWHM of the smoothed copies."""
 
 HU_SCALE = 500.0
-BASE, LOCAL = 1, 3
-"""Channels: the deconvolved copy that is added to, and the narrower smoothed one."""
+BASE, LOCAL = 0, 3
+"""Channels: the image, which is added to, and the narrower smoothed copy."""
 
 FLOOR, SD_SHARE, REGION_SHARE = 0.25, 0.2, 0.5
 """Errors count relative to the local mean plus FLOOR of the image's level; weights of the sd and of region means."""
@@ -59,7 +59,7 @@ class Restorer(nn.Module):
 
 
 def network(config: Config) -> Restorer:
-    """The untrained network of a configuration: it gives the deconvolved image."""
+    """The untrained network of a configuration: it gives the image as it is."""
     return Restorer(**config.network).to(memory_format=torch.channels_last_3d)
 
 

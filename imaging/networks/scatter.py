@@ -25,6 +25,8 @@ from imaging.geometry import Volume
 from imaging.networks.scatter_cases import WINDOWS_90Y, scatter_case, water_mm
 from imaging.networks.scatter_model import WINDOWS, batch, channels, features, level_of, limits_of, loss, network
 from imaging.projections import EnergyWindow, Projections
+from imaging.reconstruct.attenuation import uncovered_with_counts
+from imaging.reconstruct.response import collimators
 from imaging.reconstruct.scatter import ScatterEstimate, dew, has_window, tew
 from imaging.scanner.camera import windows
 
@@ -32,10 +34,14 @@ LINE_keV = {"177Lu": 208.4, "90Y": 135.0}
 """Peak windows that there are networks for."""
 
 TEW_FWHM_mm = 30.0
-"""Of the Gaussian over the classical estimate of 177Lu and of nuclides without a network."""
+"""Of the Gaussian over the classical estimate of 177Lu, chosen on 12 training scans (tests/fit_scatter.py), and of
+nuclides without a network."""
 
-DEW_90Y = {"k": 0.999, "fwhm_mm": 40.0}
-"""Of the classical estimate of 90Y, with `WINDOWS_90Y`: by least squares on the 14 training scans."""
+DEW_90Y = {"k": 0.994, "fwhm_mm": 45.0}
+"""Of the classical estimate of 90Y, with `WINDOWS_90Y`: least squares on 14 training scans (tests/fit_scatter.py)."""
+
+LEAST_COVERED = 0.95
+"""Share of the peak's counts that must lie level with the CT: blur carries a few per cent beyond a body's end."""
 
 AT_ONCE = 10
 """Views that go through the network together."""
@@ -60,7 +66,7 @@ class EstimatedScatter:
 
 def estimated_scatter(
     projections: Projections,
-    ct: Volume,
+    ct: Volume | None,
     *,
     nuclide: str | None = None,
     line_keV: float | None = None,
@@ -72,7 +78,7 @@ def estimated_scatter(
 
     Args:
         projections: with a peak window and the windows below and above it, as counted (not smoothed).
-        ct: in HU, over the field of the projections.
+        ct: in HU, over the field of the projections; without one (None) the windows alone.
         nuclide: the header's by default.
         line_keV: of the peak, where there are several; that of `LINE_keV` by default.
         method: "auto", "network", or "classical" (TEW; for 90Y a fitted multiple of the lower window).
@@ -80,7 +86,7 @@ def estimated_scatter(
         progress: called with views done.
 
     Raises:
-        InputError: no nuclide, another method, "network" without weights or for another nuclide.
+        InputError: no nuclide, another method, "network" without a CT, without weights or for another nuclide.
         ImageError: a window that is missing, or no counts in the peak.
     """
     name = nuclide or projections.radiopharmaceutical.nuclide
@@ -95,14 +101,43 @@ def estimated_scatter(
     trained, why = found_weights(RECIPES[name], weights)
     if method == "classical":
         return _classical(projections, name, line, choose(method, None, {}, default=False))
+    if ct is None or (method == "auto" and not has_window(projections, "upper", line)):
+        return _classical(projections, name, line, _incomplete(method, ct))
     counts, water = _of_line(projections, line), water_mm(ct, projections)
     ordered = [projections.windows[projections.window(role, line)] for role in WINDOWS]
     asked = features(counts, water, projections.radii_mm, projections.pixel_mm, ordered)
     bounds = trained and trained.limits
     choice = choose(method, bounds, asked, default=bool(trained and trained.default), why=why)
+    choice = _with_reasons(choice, method, _unlike(projections, ct, line, trained))
     if choice.method == "classical" or trained is None:
         return _classical(projections, name, line, choice)
     return _by_network(trained, counts, water, choice, progress)
+
+
+def _incomplete(method: str, ct: Volume | None) -> Choice:
+    """The classical method, where there is no CT or no window above the peak."""
+    if ct is None and method == "network":
+        raise InputError(
+            describe("ct", "none", "a CT over the field of the projections", 'give it, or use "classical"')
+        )
+    choose(method, {}, {}, default=False)  # refuses another method
+    return Choice("classical", ("no CT in their frame" if ct is None else "no window above the peak",))
+
+
+def _unlike(projections: Projections, ct: Volume, line: float | None, trained: Trained | None) -> tuple[str, ...]:
+    """What no feature of the card tells: another collimator, and counts level with slices that the CT does not show."""
+    own, said = str(trained.card.get("data", {}).get("collimator", "")) if trained else "", []
+    if own and projections.collimator != own and projections.collimator in collimators():
+        said.append(f"collimator is {projections.collimator}, trained for {own}")
+    covered = 1 - uncovered_with_counts(projections, ct, line)
+    if covered < LEAST_COVERED:
+        said.append(f"{covered:.0%} of the counts lie level with the CT, at least {LEAST_COVERED:.0%} are asked")
+    return tuple(said)
+
+
+def _with_reasons(choice: Choice, method: str, more: tuple[str, ...]) -> Choice:
+    way = "classical" if more and method == "auto" else choice.method
+    return Choice(way, (*choice.reasons, *more))
 
 
 def _of_line(projections: Projections, line_keV: float | None) -> np.ndarray:

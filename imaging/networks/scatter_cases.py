@@ -16,8 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from dose.learning.cases import Case, cases_folder, kept
 from dose.learning.recipe import Config
-from imaging.networks.acquisitions import Acquisition, NOMINAL_MBq, Physics, acquisition, field_of_view, protocol
-from imaging.networks.patients import concentrations, uptake_map
+from imaging.networks.acquisitions import Acquisition, Physics, acquisition, drawn_activity, field_of_view, protocol
 from imaging.projections import EnergyWindow, Projections
 from imaging.recovery import FWHM_PER_SIGMA
 from imaging.scanner.camera import camera
@@ -39,7 +38,7 @@ FULL_VIEWS = 120
 
 @dataclass(frozen=True)
 class Scan:
-    """A simulated scan of `NOMINAL_MBq`.
+    """A simulated scan of `imaging.networks.acquisitions.NOMINAL_MBq`.
 
     Attributes:
         seen: `scatter` in it is the scanner's own effective-source model, as a method to compare with.
@@ -103,8 +102,7 @@ def _few_views(seed: int, data: Mapping[str, Any], views: int) -> Acquisition:
 def _bremsstrahlung(seed: int, data: Mapping[str, Any], views: int) -> Acquisition:
     physics = Physics(nuclide="90Y", collimator=data["collimator"], line_keV=135.0, views=views)
     anatomy = field_of_view(seed, physics.voxel_mm)
-    drawn = uptake_map(anatomy, concentrations(anatomy, physics.tracers[seed % 2], seed), NOMINAL_MBq)
-    activity = drawn.with_array(drawn.array * NOMINAL_MBq * 1e6 / (drawn.array.sum(dtype=float) * drawn.voxel_mL))
+    activity = drawn_activity(anatomy, seed, physics)
     turned = replace(protocol(anatomy, physics), energy_windows=WINDOWS_90Y, start_deg=float(seed % 10))
     empty = turned.acquisition()
 

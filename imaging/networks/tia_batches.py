@@ -108,9 +108,10 @@ def _single(case: Case, draw: int, config: Config, random: np.random.Generator) 
     tracer, regions = TRACERS[int(case["tracer"])], named_regions(case["labels"], names_of(case))
     regions = {name: mask for name, mask in regions.items() if random.random() >= MISSED}
     known = tracer, taken.time_h, taken.half_life_h
-    base = by_rules(taken.seen, *known, regions)[0]
+    blur = {"fwhm_mm": scan.fwhm_mm, "spacing_mm": case["spacing_mm"][::-1]}
+    base = by_rules(taken.seen, *known, regions, **blur)[0]
     return {
-        "x": spect_channels(taken.seen, case["hu"], regions, base, *known, scan.fwhm_mm),
+        "x": spect_channels(taken.seen, case["hu"], regions, base, *known, **blur),
         "base": base,
         "value": np.maximum(taken.seen, 0),
         "log_true": taken.log_factor_h,

@@ -9,7 +9,7 @@ from the map; in training, departures of the regions' means are punished (after 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from imaging.networks.tia_inputs import (
     positive,
     prior_fill,
     seen_features,
+    without_class,
 )
 from imaging.networks.tia_model import loss, network
 from imaging.networks.tia_rules import patterned, tied
@@ -54,7 +55,7 @@ class ForeseenTIA:
         log_sd: of its logarithm, [z, y, x]: the network's second output, or the scatter of the cohort about the
             prediction with the unevenness of voxels.
         region_mean: the kinetic model's prediction for each region, MBq h/mL per GBq.
-        choice: the method, and why not the network.
+        choice: the method, and why not the network; and regions without a class, which are in the remainder.
     """
 
     volume: Volume
@@ -81,7 +82,8 @@ def tia_from_pet_scan(
     Args:
         suv: PET an hour after 68Ga-PSMA-11 or 68Ga-DOTATATE, by body weight.
         ct: HU on the same grid.
-        regions: masks by name [z, y, x]: organs and tumours as in `dose.regions`; all else of the body is one region.
+        regions: masks by name [z, y, x] as in `dose.regions`: kidneys, liver, spleen, glands and tumours; all else of
+            the body is one region.
         mass_g: of the patient.
         tracer: "psma" or "sstr".
         fwhm_mm: resolution of the PET.
@@ -112,6 +114,7 @@ def tia_from_pet_scan(
     per_GBq = 1000.0 / mass_g
     array = np.where(labels > 0, np.exp(log) * per_GBq, 0.0).astype(np.float32)
     said = {name: float(np.exp(log_means[k]) * per_GBq) for k, name in enumerate(names) if k}
+    choice = replace(choice, reasons=(*choice.reasons, *without_class(regions, "part of the remainder")))
     return ForeseenTIA(suv.with_array(array), sd, said, choice)
 
 

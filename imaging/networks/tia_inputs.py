@@ -9,7 +9,7 @@ import numpy as np
 from dose.errors import ImageError, InputError, describe, nearest
 from imaging.geometry import Volume
 from imaging.networks.denoise import features as image_features
-from imaging.networks.tia_scans import TRACERS, LU_HALF_LIFE_h, class_of, means
+from imaging.networks.tia_scans import TRACERS, LU_HALF_LIFE_h, class_of, means, recovered_mean
 from imaging.networks.tia_tables import height_of, predicted_log_tia
 
 SOFT_SUV, SOFT_HU = 0.3, 500.0
@@ -27,7 +27,16 @@ MARGIN = 0.05
 
 
 def spect_channels(
-    suv, hu, regions: Mapping[str, np.ndarray], log_rule, tracer: str, time_h: float, half_life_h: float, fwhm_mm: float
+    suv,
+    hu,
+    regions: Mapping[str, np.ndarray],
+    log_rule,
+    tracer: str,
+    time_h: float,
+    half_life_h: float,
+    *,
+    fwhm_mm: float,
+    spacing_mm,
 ) -> np.ndarray:
     """[channel, z, y, x]: activity corrected for decay, CT, logarithm of the rule's factor over 2 t/ln 2, region
     channels, then time, half-life, tracer and blur.
@@ -36,10 +45,14 @@ def spect_channels(
         suv: with decay as it is.
         regions: those of `told`.
         log_rule: logarithm of the classical factor, h.
+        spacing_mm: along z, y, x.
     """
     labels, names = label_map(regions, np.zeros(suv.shape, bool))
-    seen = means(suv, labels, len(names))
-    heights = [height_of(tracer, class_of(n), time_h, half_life_h, v) for n, v in zip(names, seen)]
+    heights = np.zeros(len(names))
+    for k in range(2, len(names)):
+        if (inside := labels == k).any():
+            seen = recovered_mean(suv, inside, fwhm_mm, spacing_mm)
+            heights[k] = height_of(tracer, class_of(names[k]), time_h, half_life_h, seen)
     grown = suv * np.exp(np.log(2) * time_h / half_life_h)
     flat = np.log(time_h / USUAL_TIME_h), 4 * np.log(half_life_h / LU_HALF_LIFE_h), _sign(tracer), _blur(fwhm_mm)
     own = [_suv(grown), _hu(hu), log_rule - np.log(2 * time_h / np.log(2))]
@@ -81,6 +94,12 @@ def told(regions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: mask for name, mask in regions.items() if class_of(name) in NAMED}
 
 
+def without_class(regions: Mapping[str, np.ndarray], instead: str) -> tuple[str, ...]:
+    """Which regions have no class of NAMED, and what they get instead; nothing where all have one."""
+    names = ", ".join(name for name in regions if class_of(name) not in NAMED)
+    return (f"no class of its own: {names}; {instead}",) if names else ()
+
+
 def _channels(own, regional, flat) -> np.ndarray:
     same = [np.full(own[0].shape, value) for value in flat]
     return np.stack([*own, *regional, *same]).astype(np.float32)
@@ -109,16 +128,18 @@ def named_regions(labels, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def label_map(regions: Mapping[str, np.ndarray], body: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Labels of named masks over the rest of the body; where masks overlap, the later one holds.
+    """Labels of masks of NAMED over the rest of the body, to which others go; where they overlap, the later one holds.
 
     Raises:
         ImageError: a mask of another shape, or without a voxel.
     """
-    labels, names = body.astype(np.uint8), ["outside", "remainder"]
+    labels, names = body.astype(np.int32), ["outside", "remainder"]
     for name, mask in regions.items():
         if np.shape(mask) != body.shape or not np.any(mask):
             found = f"shape {np.shape(mask)}, {int(np.sum(mask))} voxels"
             raise ImageError(describe(f"regions[{name!r}]", found, f"a mask of shape {body.shape}", "correct the mask"))
+        if class_of(name) not in NAMED:
+            continue
         labels[np.asarray(mask, bool)] = len(names)
         names.append(name)
     return labels, names

@@ -79,5 +79,5 @@ def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
 def region_sums(array: Tensor | None, labels: Tensor, number: int) -> Tensor:
     """Sums over the voxels of each label, [batch, label]; their counts where there is no array."""
     flat = labels.flatten(1)
-    values = torch.ones(flat.shape) if array is None else array.flatten(1)
+    values = torch.ones(flat.shape, device=labels.device) if array is None else array.flatten(1)
     return torch.zeros(len(flat), number, device=values.device).scatter_add(1, flat, values.to(torch.float32))

@@ -7,18 +7,32 @@ from collections.abc import Mapping
 import numpy as np
 
 from dose.errors import InputError, describe
-from imaging.networks.tia_scans import class_of, means
+from imaging.networks.tia_inputs import NAMED
+from imaging.networks.tia_scans import class_of, means, recovered_mean
 from imaging.networks.tia_tables import hanscheid_log_sd, population_factor
 
 PATTERN = (0.05, 20.0)
 """Bounds of a voxel over its region's mean in a PET's pattern: noise is below zero in places."""
 
 
-def by_rules(suv, tracer: str, time_h: float, half_life_h: float, regions: Mapping, height: bool = True):
-    """Log of the factor on activity, h, and its sd, [z, y, x] each: the cohort's in regions, else 2 t/ln 2.
+def by_rules(
+    suv,
+    tracer: str,
+    time_h: float,
+    half_life_h: float,
+    regions: Mapping,
+    *,
+    fwhm_mm: float,
+    spacing_mm,
+    height: bool = True,
+):
+    """Log of the factor on activity, h, and its sd, [z, y, x] each: the cohort's in regions of NAMED, else
+    2 t/ln 2.
 
     Args:
         suv: with decay as it is.
+        fwhm_mm: blur of the scan, which is undone in the regions' means.
+        spacing_mm: along z, y, x.
         height: let the region's mean tell of its clearance too.
 
     Raises:
@@ -31,8 +45,10 @@ def by_rules(suv, tracer: str, time_h: float, half_life_h: float, regions: Mappi
             found = f"shape {np.shape(mask)}, {int(np.sum(mask))} voxels"
             expected = f"a mask of shape {suv.shape}, with voxels"
             raise InputError(describe(f"regions[{name!r}]", found, expected, "correct the mask"))
+        if class_of(name) not in NAMED:
+            continue
         inside = np.asarray(mask, bool)
-        seen = float(suv[inside].mean()) if height else None
+        seen = recovered_mean(suv, inside, fwhm_mm, spacing_mm) if height else None
         factor = population_factor(tracer, class_of(name), time_h, half_life_h, seen)
         log[inside], sd[inside] = np.log(factor.factor_h), factor.log_sd
     return log, sd

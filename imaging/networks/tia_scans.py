@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from dose.errors import InputError
 from dose.learning.recipe import Case
+from dose.regions import members
 from imaging.recovery import FWHM_PER_SIGMA
 
 HOURS_h = np.array([0.5, 1, 2, 4, 8, 14, 20, 30, 40, 55, 72, 96, 120, 145, 170, 200, 250, 320, 420, 560.0])
@@ -59,11 +62,19 @@ OF_CLASS = {
 }
 
 
+@cache
 def class_of(name: str) -> str:
-    """The class of a label whose kinetics it shares; what is not named is "soft"."""
-    if name.startswith("tumour"):
+    """The class of a label whose kinetics it shares; what is not named is "soft".
+
+    Names and aliases are those of `dose.regions`; a union has the class of its members.
+    """
+    try:
+        parts = members(name)
+    except InputError:  # bones of the simulated bodies
+        parts = (name,)
+    if parts[0].startswith("tumour"):
         return "tumour"
-    return next((group for group, names in OF_CLASS.items() if name in names), "soft")
+    return next((group for group, names in OF_CLASS.items() if set(parts) <= set(names)), "soft")
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,22 @@ def means(array: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
     """Mean of each label, [label]; 0 for those without a voxel."""
     counts = np.bincount(labels.ravel(), minlength=number)
     return np.bincount(labels.ravel(), array.ravel(), minlength=number) / np.maximum(counts, 1)
+
+
+def recovered_mean(array: np.ndarray, mask: np.ndarray, fwhm_mm: float, spacing_mm) -> float:
+    """Mean of a blurred picture in a mask [z, y, x], over what of the mask the blur leaves within it.
+
+    What is about the mask is taken for empty.
+
+    Args:
+        fwhm_mm: of the blur.
+        spacing_mm: along z, y, x.
+    """
+    box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(mask))
+    inside = mask[box]
+    sigma = fwhm_mm / np.asarray(spacing_mm, float) / FWHM_PER_SIGMA
+    left = gaussian_filter(inside.astype(np.float32), sigma, mode="constant", truncate=3)
+    return float(array[box][inside].mean() / left[inside].mean())
 
 
 def between(random: np.random.Generator, bounds) -> float:

@@ -10,7 +10,7 @@ stay in the map.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,15 @@ from dose.learning.weights import found_weights
 from dose.nuclides import radionuclide
 from imaging.geometry import Volume
 from imaging.networks.tia_batches import scan_of, single_batch, spect
-from imaging.networks.tia_inputs import checked, limits_of, positive, seen_features, spect_channels, told
+from imaging.networks.tia_inputs import (
+    checked,
+    limits_of,
+    positive,
+    seen_features,
+    spect_channels,
+    told,
+    without_class,
+)
 from imaging.networks.tia_model import loss, network
 from imaging.networks.tia_rules import by_rules
 
@@ -42,7 +50,7 @@ class SingleScanTIA:
         volume: MBq h/mL, to the end of time.
         log_sd: of the logarithm of the factor on activity, [z, y, x]: the network's own second output, or the spread of
             the cohort about the rule. It holds the doubt about clearance, not the noise of the scan.
-        choice: the method, and why not the network.
+        choice: the method, and why not the network; and regions without a class, which get 2 t/ln 2.
     """
 
     volume: Volume
@@ -80,8 +88,8 @@ def tia_from_single_scan(
         mass_g: of the patient.
         tracer: "psma" or "sstr".
         fwhm_mm: resolution of the SPECT.
-        regions: masks by name [z, y, x]: kidneys, organs and tumours as in `dose.regions`. The network was trained with
-            them; without any, "auto" takes the rule 2 t/ln 2.
+        regions: masks by name [z, y, x] as in `dose.regions`: kidneys, liver, spleen, glands and tumours; others get
+            2 t/ln 2. The network was trained with them; without any, "auto" takes the rule 2 t/ln 2.
         method: "auto", "network" or "classical".
         weights: folder of a user's own.
 
@@ -95,14 +103,17 @@ def tia_from_single_scan(
     suv = (volume.array / (administered_MBq * 1e6) * mass_g).astype(np.float32)
     trained, why = found_weights(NETWORK, weights)
     given = tracer, time_h, half
-    log, sd = by_rules(suv, *given, regions or {})
+    blur = {"fwhm_mm": fwhm_mm, "spacing_mm": volume.spacing_mm[::-1]}
+    regions = regions or {}
+    log, sd = by_rules(suv, *given, regions, **blur)
     known = seen_features(volume, _now(suv, time_h, half), ct.array, fwhm_mm) | {"time_h": time_h, "half_life_h": half}
-    known |= {"regions": float(len(told(regions or {})))}
+    known |= {"regions": float(len(told(regions)))}
     limits = trained.limits if trained else None
     choice = choose(method, limits, known, default=bool(trained and trained.default), why=why)
     if choice.method == "network" and trained is not None:
-        channels = spect_channels(suv, ct.array, told(regions or {}), log, *given, fwhm_mm)
+        channels = spect_channels(suv, ct.array, told(regions), log, *given, **blur)
         log, sd = by_network(trained.members, channels, log, progress)
+    choice = replace(choice, reasons=(*choice.reasons, *without_class(regions, "2 t/ln 2, as all else")))
     return SingleScanTIA(volume.with_array(volume.array * 1e-6 * np.exp(log)), sd, choice)
 
 

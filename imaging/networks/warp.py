@@ -9,6 +9,7 @@ metabolic constraints, Yu et al., recalled). The result is the `SpatialTransform
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from imaging.networks.warp_grid import GRID_mm, Inputs, checked, seen_together, 
 from imaging.networks.warp_result import Warped, sd_volume, spatial_transform, spoiled
 from imaging.registration.pairwise import Registration, register
 from imaging.registration.quality import folding_flag
+from imaging.registration.transform import SpatialTransform
 from imaging.series import ImageSeries
 
 DRAWS = 40
@@ -52,7 +54,7 @@ def learned_registration(
     Args:
         emission: in the frame of a moving CT; volumes are kept where its activity lies.
         method: "auto", "network", or "classical" (affine and B-spline of `imaging.registration`).
-        start: a rigid registration of the two; run here where there is none.
+        start: a rigid registration of the two, run here where there is none; a field that it holds is dropped.
         refine: steps of descent on this pair from the network's answer, by the loss it was trained with; CT pairs only.
         weights: folder of a user's own.
         progress: called with stages done.
@@ -64,7 +66,7 @@ def learned_registration(
     checked(fixed, moving, emission, refine)
     trained, why = found_weights(RECIPE, weights)
     progress(0, 3, "rigid")
-    rigid = start or register(fixed, moving, stages=("rigid",))
+    rigid = _linear(start) or register(fixed, moving, stages=("rigid",))
     inputs = seen_together(fixed, moving, emission, rigid.transform)
     default = trained is not None and trained.default
     choice = choose(method, trained.limits if trained else None, inputs.features, default=default, why=why)
@@ -97,11 +99,16 @@ def descended_registration(
     checked(fixed, moving, emission, refine)
     if moving.modality != "CT":
         raise ImageError(describe("moving, modality", f'"{moving.modality}"', '"CT"', "use learned_registration"))
-    rigid = start or register(fixed, moving, stages=("rigid",))
+    rigid = _linear(start) or register(fixed, moving, stages=("rigid",))
     inputs = seen_together(fixed, moving, emission, rigid.transform)
     rest = torch.zeros(1, 3, *(-(-n // 2) for n in inputs.grid.array.shape))
     velocity = refined(rest, tensors_of(inputs.batch()), GRID_mm, refine)
     return _warped(velocity, inputs, rigid, Choice("classical", ("descent on this pair, no network",)), None)
+
+
+def _linear(start: Registration | None) -> Registration | None:
+    """A start without its field, as `register` takes one: the answer is a field of its own before the linear part."""
+    return start and replace(start, transform=SpatialTransform(start.transform.affine))
 
 
 def _with_reasons(found: Warped, said: tuple[str, ...]) -> Warped:
@@ -126,7 +133,8 @@ def _warped(velocity: torch.Tensor, inputs: Inputs, rigid: Registration, choice:
 
 @torch.no_grad()
 def velocities(members: Sequence[Warper], inputs: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
-    """Mean velocity of the images and their mirror image over members, and half their distance, rms, [z, y, x]."""
+    """Mean velocity of the images and their mirror image over members, and their sd about it (half the distance of
+    the two, of one member), rms over the axes, [z, y, x]."""
     turn = torch.tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1, 1)
     even = inputs[..., : inputs.shape[-1] // 2 * 2]
     found = []
@@ -136,7 +144,7 @@ def velocities(members: Sequence[Warper], inputs: torch.Tensor) -> tuple[torch.T
         short = found[0].shape[-1] - back.shape[-1]
         found.append(torch.nn.functional.pad(back, (0, short, 0, 0, 0, 0), mode="replicate") if short else back)
     all_ = torch.stack(found)
-    return all_.mean(dim=0), all_.std(dim=0).square().mean(dim=1).sqrt()[0].numpy()
+    return all_.mean(dim=0), all_.std(dim=0, correction=0).square().mean(dim=1).sqrt()[0].numpy()
 
 
 def network(config: Config) -> Warper:

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
 from dose.learning.recipe import Case, Config
 from imaging.geometry import Volume
 from imaging.networks.acquisitions import HALF_WIDTH_mm, trunk
-from imaging.networks.patients import concentrations, patient
+from imaging.networks.patients import assigned, concentrations, patient
 from imaging.networks.warp_grid import GRID_mm, ct_channel, emission_channel
+from imaging.recovery import FWHM_PER_SIGMA
 from imaging.scanner.anatomy import REMAINDER, Anatomy
 from imaging.scanner.deform import LEAST_JACOBIAN, Motion, displacement_mm, jacobian
 from imaging.scanner.reference_scan import without_arms
@@ -40,14 +41,13 @@ TEXTURE_HU, ORGAN_HU = 40.0, 12.0
 BLUR_fwhm_mm = (6.0, 16.0)
 NOISE_HU = (2.0, 12.0)
 LESIONS = (3, 8)
-FWHM_PER_SIGMA = 2.3548
 
 
 def case(seed: int, config: Config) -> Case:
     """CT (HU) and emission of the poses, labels of pose 0 and pose 1, u in mm of pose 1 ([3, z, y, x], x first)."""
     random = np.random.default_rng([seed, 9])
     anatomy = abdomen(patient(seed, float(config.data["voxel_mm"]), lesions=LESIONS), random)
-    uptake = concentrations(anatomy, ("psma", "sstr")[seed % 2], seed)
+    uptake = concentrations(anatomy, assigned(seed, "tracer", ("psma", "sstr")), seed)
     return posed(anatomy, hounsfields(anatomy, random), uptake, config, random)
 
 
@@ -56,10 +56,11 @@ def posed(anatomy: Anatomy, hu: np.ndarray, uptake: np.ndarray, config: Config, 
     sigma = np.exp(random.uniform(*np.log(BLUR_fwhm_mm))) / FWHM_PER_SIGMA / anatomy.ct.spacing_mm[0]
     fields = [np.zeros((3, *anatomy.labels.shape), np.float32)]
     fields += [motion_mm(anatomy, config.data, random) for _ in range(int(config.data["poses"]) - 1)]
-    labels = [anatomy.labels]
-    labels += [moved(shrunk(anatomy, float(random.uniform(*config.data["shrink"]))), u, anatomy, 0) for u in fields[1:]]
+    at_rest = [anatomy.labels] + [shrunk(anatomy, float(random.uniform(*config.data["shrink"]))) for _ in fields[1:]]
+    labels = [moved(now, u, anatomy, 0) for now, u in zip(at_rest, fields)]
+    hus = [healed(hu, anatomy, now) for now in at_rest]
     return {
-        "ct": np.stack([moved(hu, u, anatomy, 1, -1000.0) for u in fields]).astype(np.float16),
+        "ct": np.stack([moved(image, u, anatomy, 1, -1000.0) for image, u in zip(hus, fields)]).astype(np.float16),
         "emission": np.stack([gaussian_filter(uptake[k].astype(np.float32), sigma) for k in labels]).astype(np.float16),
         "labels": np.stack(labels[:2]).astype(np.uint8),
         "u_mm": fields[1].astype(np.float16),
@@ -142,6 +143,16 @@ def shrunk(anatomy: Anatomy, share: float) -> np.ndarray:
             around = labels[box][labels[box] != k]
             labels[tuple(lost.T)] = np.bincount(around).argmax() if around.size else k
     return labels
+
+
+def healed(hu: np.ndarray, anatomy: Anatomy, now: np.ndarray) -> np.ndarray:
+    """The CT with what a lesion lost filled by the nearest voxel outside of lesions."""
+    lost = anatomy.labels != now
+    if not lost.any():
+        return hu
+    ill = np.isin(anatomy.labels, [k for k, name in enumerate(anatomy.names) if name.startswith("tumour_")])
+    nearest = distance_transform_edt(ill, return_distances=False, return_indices=True)
+    return np.where(lost, hu[tuple(nearest)], hu)  # type: ignore[arg-type]
 
 
 def moved(image: np.ndarray, u_mm: np.ndarray, anatomy: Anatomy, order: int, outside: float = 0.0) -> np.ndarray:

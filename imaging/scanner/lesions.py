@@ -7,7 +7,7 @@ of the body or into another lesion. Its density is the mean of what it replaces:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,15 +77,25 @@ def sampled_lesions(numbers: Mapping[str, int], seed: int) -> tuple[Lesion, ...]
     return tuple(found)
 
 
-def with_lesions(anatomy: Anatomy, lesions: Iterable[Lesion], seed: int) -> Anatomy:
+def with_lesions(
+    anatomy: Anatomy, lesions: Iterable[Lesion], seed: int | Sequence[int], *, leave_out: bool = False
+) -> Anatomy:
     """The anatomy with the lesions in it, the largest placed first.
+
+    Args:
+        leave_out: lesions that find no room are left out.
 
     Raises:
         InputError: a site that the anatomy lacks, a name twice, a lesion of too few voxels or without room.
     """
     random = np.random.default_rng(seed)
     for lesion in sorted(lesions, key=lambda one: (-one.volume_mL, one.name)):
-        anatomy = _placed(anatomy, lesion, random)
+        where = _place(anatomy, lesion, random)
+        if where is not None:
+            anatomy = _painted(anatomy, lesion.name, where)
+        elif not leave_out:
+            do = "make it smaller, or choose another site"
+            raise InputError(describe(f"place of {lesion.name}", "no room", "a free place in its site", do))
     return anatomy
 
 
@@ -101,7 +111,8 @@ def site_mask(anatomy: Anatomy, site: str) -> np.ndarray:
     return anatomy.mask(site)
 
 
-def _placed(anatomy: Anatomy, lesion: Lesion, random: np.random.Generator) -> Anatomy:
+def _place(anatomy: Anatomy, lesion: Lesion, random: np.random.Generator):
+    """Indices of the voxels of a free place; None where there is none."""
     if lesion.name in anatomy.names:
         raise InputError(describe("lesions", f'"{lesion.name}" twice', "each name once", "rename one of them"))
     voxels = round(lesion.volume_mL / anatomy.voxel_mL)
@@ -112,9 +123,8 @@ def _placed(anatomy: Anatomy, lesion: Lesion, random: np.random.Generator) -> An
     for centre in random.choice(centres, min(PLACES_TRIED, len(centres)), replace=False) if len(centres) else ():
         chosen = _around(anatomy, lesion, np.unravel_index(centre, anatomy.labels.shape), voxels)
         if chosen is not None:
-            return _painted(anatomy, lesion.name, chosen)
-    do = "make it smaller, or choose another site"
-    raise InputError(describe(f"place of {lesion.name}", "no room", "a free place in its site", do))
+            return chosen
+    return None
 
 
 def _around(anatomy: Anatomy, lesion: Lesion, centre, voxels: int):

@@ -6,6 +6,7 @@ mean squared error without the noise of either run.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -16,22 +17,31 @@ from scipy import ndimage
 from dose.learning.cases import TEST_FROM, cases_folder, kept
 from dose.network import maps, residual
 from dose.network.predict import NETWORKS, learned_dose
-from dose.network.scenes import NUCLIDES, Scene, scene, simulated, with_doses
+from dose.network.scenes import NUCLIDES, Scene, furnished, part_of, scene, simulated, with_doses
+from imaging.networks.patients import body
 from tests.validate import shared
 
-SOURCE = "our own Monte Carlo, two independent runs a scene; 8 scenes of the woman's body, 4 of geometry"
+SOURCE = "our own Monte Carlo, two independent runs a scene; 8 scenes of one woman, 12 of a body each, 4 of geometry"
 BODIES = tuple(TEST_FROM + k for k in (106, 107, 108, 109, 116, 117, 118, 119))
 """Scenes cut from the woman, whom no training scene shows; even seeds are of 177Lu, odd ones of 90Y."""
 
 GEOMETRY = tuple(TEST_FROM + k for k in (100, 101, 102, 103))
-TESTS = BODIES + GEOMETRY
+SHAPES = tuple(TEST_FROM + 200 + k for k in range(12))
+"""Scenes cut from twelve random bodies (`imaging.networks.patients`), six men and six women, one each."""
+
+SHAPE_MM = 4.4
+TESTS = BODIES + GEOMETRY + SHAPES
+GROUPS = (0,) * len(BODIES) + tuple(range(1, 1 + len(GEOMETRY) + len(SHAPES)))
+"""Scenes that hang together: those of the one woman."""
+
 LEAST_VOXELS = 50
 """Of an object that counts as an organ."""
 
 MOST_NOISE = 0.02
 """Relative sd of one run's mean dose, above which an organ does not count: its truth is not known well enough."""
 
-DATA = {**residual.RECIPE.config().data, "histories": 2**20}
+HISTORIES = 2**20
+DATA = {**residual.RECIPE.config().data, "histories": HISTORIES}
 """Four times the histories of a training scene."""
 CLASSICAL = {"kernel": "tissue-wise kernels", "single": "one kernel, density scaling", "local": "local deposition"}
 
@@ -39,7 +49,21 @@ CLASSICAL = {"kernel": "tissue-wise kernels", "single": "one kernel, density sca
 @cache
 def case(seed: int):
     """A test scene with all classical maps and both Monte Carlo runs."""
-    return simulated(seed, DATA)
+    if seed not in SHAPES:
+        return simulated(seed, DATA)
+    folder = cases_folder("dose_shapes", {"histories": HISTORIES, "voxel_mm": SHAPE_MM, "side": SIDE})
+    return kept(folder, str(seed), lambda: with_doses(shape(seed), HISTORIES, seed, second=True))
+
+
+SIDE = 32
+
+
+def shape(seed: int) -> Scene:
+    """A cube of a random body, 177Lu in the first six, 90Y in the others: both sexes have both."""
+    random, number = np.random.default_rng([seed, 3]), SHAPES.index(seed)
+    whole = body(TEST_FROM + number, SHAPE_MM)
+    density, labels = part_of(whole.labels, whole.density_g_cm3, SIDE, random)
+    return furnished(random, density, labels, SHAPE_MM, NUCLIDES[number // 6])
 
 
 @cache
@@ -204,14 +228,20 @@ def torso() -> Scene:
 
 
 OTHERS = {"slabs": slabs, "spheres": spheres, "abdomen": abdomen, "torso": torso}
-HISTORIES = 2**20
 
 
 @cache
 def other(name: str):
     """One of `OTHERS` with all doses, kept on disk."""
-    folder = cases_folder("dose_other", {"histories": HISTORIES})
-    return kept(folder, name, lambda: with_doses(OTHERS[name](), HISTORIES, TEST_FROM - 1, second=True))
+    made = OTHERS[name]()
+    folder = cases_folder("dose_other", {"histories": HISTORIES, "scene": _checksum(made)})
+    return kept(folder, name, lambda: with_doses(made, HISTORIES, TEST_FROM - 1, second=True))
+
+
+def _checksum(made: Scene) -> str:
+    """Of what a scene is made of, so that a changed one is not read from an older file."""
+    parts = (made.density_g_cm3, made.tia_MBq_h, made.labels)
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part, np.float32).tobytes() for part in parts)).hexdigest()[:16]
 
 
 @cache

@@ -21,9 +21,9 @@ from imaging.networks.organs import segment_organs
 from imaging.networks.organs_25d import RECIPE as RECIPE_25D
 from imaging.networks.organs_25d import segment_organs_25d
 from imaging.networks.organs_atlas import NEAR, REACH, UPTAKE_PART, SPACING_mm
-from imaging.networks.organs_data import PARTS, above_thighs, organ_classes
+from imaging.networks.organs_data import PARTS, TRACERS, above_thighs, organ_classes
 from imaging.networks.organs_result import ORGANS, OrganSegmentation, measured
-from imaging.networks.patients import body, concentrations, patient, uptake_map
+from imaging.networks.patients import assigned, body, body_mass_g, concentrations, mass_g, patient, uptake_map
 from imaging.nifti import read_nifti
 from imaging.scanner import (
     Anatomy,
@@ -40,11 +40,14 @@ from imaging.scanner.reference_scan import without_arms
 from tests.validate import Skipped, shared
 
 VOXEL_mm = 6.0
-PET_SEEDS = tuple(range(TEST_FROM, TEST_FROM + 5))
-SPECT_SEEDS = tuple(range(TEST_FROM, TEST_FROM + 4))
+PET_SEEDS = tuple(range(TEST_FROM, TEST_FROM + 12))
+SPECT_SEEDS = tuple(range(TEST_FROM, TEST_FROM + 12))
 LARGE_SEEDS = (TEST_FROM + 100, TEST_FROM + 101)
 CT_NOISE_HU = 12.0
-ADMINISTERED_MBq = 150.0
+IN_BODY_MBq = 120.0
+REAL_BODY_g = 75_000.0
+"""Assumed of the man of the real CT, of whom we have the abdomen only."""
+
 SCAN_s = 180.0
 SPECT_SCALE = 2.0
 """Over the counts of `imaging.networks.acquisitions.NOMINAL_MBq`."""
@@ -68,27 +71,30 @@ class Scan:
 
 
 def pet(seed: int, *, filter_mm: float | None = None, removed: str = "", noise_HU: float = CT_NOISE_HU) -> Scan:
-    """A PET/CT from the thighs up; odd seeds have arms raised."""
+    """A PET/CT from the thighs up; arms raised in half of them."""
     ill, well = (_without(anatomy, removed) for anatomy in (patient(seed, VOXEL_mm), body(seed, VOXEL_mm)))
     if removed:
         ill = well
-    if seed % 2:
+    if assigned(seed, "arms", (False, True)):
         ill, well = (trunk(without_arms(a, HALF_WIDTH_mm)) for a in (ill, well))
     name = f"{seed}-{filter_mm}-{removed}-{noise_HU:g}"
-    folder = cases_folder("organs-pet", [ADMINISTERED_MBq, SCAN_s, CT_NOISE_HU])
-    made = kept(folder, name, lambda: _scanned(ill, well, seed, filter_mm, noise_HU))
+    folder = cases_folder("organs-pet", [IN_BODY_MBq, SCAN_s])
+    body_g = body_mass_g(seed, VOXEL_mm)
+    made = kept(folder, name, lambda: _scanned(ill, well, seed, filter_mm, noise_HU, body_g))
     return _scan(f"pet-{name}", made, "PET", _sex(seed))
 
 
 def spect(seed: int) -> Scan:
     """A 177Lu SPECT/CT of the abdomen or the head and neck: counts with noise, OSEM with TEW scatter correction."""
-    made = kept(cases_folder("organs-spect", [SPECT_SCALE]), str(seed), lambda: _reconstructed(seed))
+    made = kept(cases_folder("organs-spect", [SPECT_SCALE, CT_NOISE_HU]), str(seed), lambda: _reconstructed(seed))
     return _scan(f"spect-{seed}", made, "SPECT", _sex(seed))
 
 
 def large(seed: int) -> Scan:
     """A man or woman of 130 kg, heavier than the bodies of the training."""
-    made = kept(cases_folder("organs-large", [VOXEL_mm]), str(seed), lambda: _heavy(seed))
+    made = kept(
+        cases_folder("organs-large", [VOXEL_mm, IN_BODY_MBq, SCAN_s, CT_NOISE_HU]), str(seed), lambda: _heavy(seed)
+    )
     return _scan(f"large-{seed}", made, "PET", _sex(seed))
 
 
@@ -114,7 +120,7 @@ def real(with_emission: bool) -> Scan:
     ct, labels = (read_nifti(shared(f"images/ct_nifti/{name}_crop30.nii.gz"))
                   for name in ("ct_abdomen_3mm", "organs_totalsegmentator_labels"))  # fmt: skip
     anatomy = from_label_map(labels, totalsegmentator_regions(), ct=ct)
-    emission = _emission(anatomy, TEST_FROM, None) if with_emission else None
+    emission = _emission(anatomy, TEST_FROM, None, REAL_BODY_g) if with_emission else None
     return Scan(f"real-{with_emission}", emission, ct, organ_classes(anatomy), "PET" if with_emission else "CT", "male")
 
 
@@ -131,7 +137,8 @@ def dice(found: OrganSegmentation, scan: Scan) -> dict[str, float]:
 def found_by(method: str, scan: Scan) -> OrganSegmentation:
     """The segmentation by "network", "2.5D" or "classical"; the atlas's is kept on disk."""
     if method == "classical":
-        folder = cases_folder("organs-atlas", [SPACING_mm, UPTAKE_PART, list(NEAR), REACH])
+        scanned = [IN_BODY_MBq, SCAN_s, SPECT_SCALE]
+        folder = cases_folder("organs-atlas", [SPACING_mm, UPTAKE_PART, list(NEAR), REACH, *scanned])
         made = kept(folder, scan.name, lambda: {"labels": _by_atlas(scan).labels.array.astype(np.uint8)})
         names = {int(k): ORGANS[int(k) - 1] for k in np.unique(made["labels"]) if k}
         labels = scan.ct.with_array(made["labels"])
@@ -165,7 +172,7 @@ def scans(kind: str) -> tuple[Scan, ...]:
     makers = {
         "pet": lambda: [pet(seed) for seed in PET_SEEDS],
         "spect": lambda: [spect(seed) for seed in SPECT_SEEDS],
-        "ct": lambda: [alone(pet(seed)) for seed in PET_SEEDS[:3]],
+        "ct": lambda: [alone(pet(seed)) for seed in PET_SEEDS],
         "large": lambda: [large(seed) for seed in LARGE_SEEDS],
         "blurred": lambda: [pet(seed, filter_mm=22.0) for seed in few],
         "noisy": lambda: [pet(seed, noise_HU=45.0) for seed in few],
@@ -211,19 +218,19 @@ def _without(anatomy: Anatomy, removed: str) -> Anatomy:
     return Anatomy(labels, anatomy.names, anatomy.density_g_cm3, anatomy.ct.with_array(hu), anatomy.unions)
 
 
-def _scanned(ill: Anatomy, well: Anatomy, seed: int, filter_mm: float | None, noise_HU: float) -> dict:
+def _scanned(ill: Anatomy, well: Anatomy, seed: int, filter_mm: float | None, noise_HU: float, body_g: float) -> dict:
     box = above_thighs(ill)
     affine = ill.affine.copy()
     affine[:3, 3] = ill.ct.to_lps_mm([s.start for s in box][::-1])
     inner = Anatomy(ill.labels[box], ill.names, ill.density_g_cm3, Volume(ill.ct.array[box], affine), ill.unions)
-    emission = _emission(inner, seed, filter_mm)
+    emission = _emission(inner, seed, filter_mm, body_g)
     ct = noisy_ct(inner, noise_HU, seed)
     return {"emission": emission.array, "hu": ct.array, "affine": affine, "organs": organ_classes(well)[box]}
 
 
-def _emission(anatomy: Anatomy, seed: int, filter_mm: float | None) -> Volume:
-    tracer = "psma" if seed % 4 < 2 else "sstr"
-    activity = uptake_map(anatomy, concentrations(anatomy, tracer, seed), ADMINISTERED_MBq)
+def _emission(anatomy: Anatomy, seed: int, filter_mm: float | None, body_g: float) -> Volume:
+    uptake = concentrations(anatomy, assigned(seed, "tracer", TRACERS), seed)
+    activity = uptake_map(anatomy, uptake, IN_BODY_MBq, body_g)
     scanner = pet_scanner(**({} if filter_mm is None else {"filter_fwhm_mm": filter_mm}))
     return simulate_pet(activity, anatomy.ct, scanner, "68Ga", Frames.static(SCAN_s), seed=seed)[0].volume
 
@@ -253,7 +260,7 @@ def _classes_in(seed: int, seen) -> np.ndarray:
 
 def _heavy(seed: int) -> dict:
     heavy = virtual_body(_sex(seed), voxel_mm=VOXEL_mm, weight_kg=130.0, height_cm=180.0, seed=seed)
-    return _scanned(heavy, heavy, seed, None, CT_NOISE_HU)
+    return _scanned(heavy, heavy, seed, None, CT_NOISE_HU, mass_g(heavy))
 
 
 def _scan(name: str, made, modality: str, sex: str) -> Scan:

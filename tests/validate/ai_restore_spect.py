@@ -13,7 +13,7 @@ from skimage import measure
 from dose.learning.cases import TEST_FROM, Case, cases_folder, kept
 from dose.learning.paired import Paired, paired
 from imaging.geometry import Volume
-from imaging.networks.acquisitions import SHAPE, Acquisition, NOMINAL_MBq, Physics, acquisition, protocol
+from imaging.networks.acquisitions import SHAPE, Acquisition, Physics, acquisition, protocol
 from imaging.networks.restore_spect import CHOSEN, RECIPE, Restored, restored_spect
 from imaging.networks.restore_spect_cases import full_case, lesions_of, organ_of, plain_case
 from imaging.networks.restore_spect_classical import (
@@ -29,18 +29,21 @@ from imaging.networks.restore_spect_classical import (
 from imaging.scanner.anatomy import Anatomy
 from imaging.scanner.nema import nema_iec
 
-TESTS, OTHERS = 10, 2
+TESTS, OTHERS = 12, 3
 """Test patients with more lesions; those before another camera, or with fewer counts."""
 
-LESION_FREE = (0, 7, 9, 13)
-"""Test patients whose own scans hold no lesion."""
+LESION_FREE = (0, 3, 7, 9)
+"""Test patients whose own scans hold no lesion: two abdomens, two of head and neck (0 and 3 have some elsewhere)."""
 
 OTHER = Physics(collimator="GI-MEGP", margin_mm=45.0)
+PHANTOM_MBq = 1000.0
+"""In the IEC phantom."""
+
 OFF_VOXELS = 0.5
 """Along every axis, by which masks are off."""
 
 SIZES_mL = {"below 2 mL": (0, 2), "2 to 5 mL": (2, 5), "5 to 20 mL": (5, 20), "above 20 mL": (20, 1e9)}
-LEAST_FALSE_VOXELS = 4
+LEAST_FALSE_VOXELS, LEAST_ORGAN_VOXELS = 4, 100
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def tests() -> list[Seen]:
 def lesion_free() -> list[Seen]:
     data = dict(RECIPE.config().data)
     cases = [simulated_case("plain", TEST_FROM + k, plain_case, Physics(), data) for k in LESION_FREE]
+    assert not any(lesions_of(case, 0) for case in cases)
     return [seen_by_all(k, case, masks=False) for k, case in zip(LESION_FREE, cases)]
 
 
@@ -182,8 +186,8 @@ def lesions(seen: Sequence[Seen], *, hot: bool = True) -> list[Lesion]:
 
 
 def compared(of: Sequence[Lesion], other: str, network: str = "network") -> Paired:
-    """Absolute relative errors of lesion means by network and another method, by lesion."""
-    return paired([n.error(network) for n in of], [n.error(other) for n in of])
+    """Absolute relative errors of lesion means by network and another method, by lesion; patients are drawn."""
+    return paired(*([n.error(m) for n in of] for m in (network, other)), groups=[n.patient for n in of])
 
 
 def by_patient(of: Sequence[Lesion], other: str) -> Paired:
@@ -196,8 +200,18 @@ def by_patient(of: Sequence[Lesion], other: str) -> Paired:
 
 def organ_biases(seen: Sequence[Seen], method: str, *names: str) -> np.ndarray:
     """Of each organ of each patient that the field holds, %."""
-    masks = [(s, s.organ(name)) for s in seen for name in names]
-    return np.array([100 * s.bias(method, mask) for s, mask in masks if mask.sum() > 100])
+    return np.array([100 * one.bias(method, mask) for one, mask in _organs(seen, names)])
+
+
+def organs_compared(seen: Sequence[Seen], other: str, *names: str) -> Paired:
+    """Sizes of `organ_biases` by network and another method; patients are drawn."""
+    sizes = [np.abs(organ_biases(seen, method, *names)) for method in ("network", other)]
+    return paired(*sizes, groups=[one.patient for one, _ in _organs(seen, names)])
+
+
+def _organs(seen: Sequence[Seen], names: Sequence[str]) -> list[tuple[Seen, np.ndarray]]:
+    masks = [(one, one.organ(name)) for one in seen for name in names]
+    return [(one, mask) for one, mask in masks if mask.sum() > LEAST_ORGAN_VOXELS]
 
 
 def liver_noise(seen: Sequence[Seen], method: str) -> list[float]:
@@ -205,7 +219,7 @@ def liver_noise(seen: Sequence[Seen], method: str) -> list[float]:
     found = []
     for one in seen:
         inner = np.asarray(binary_erosion(one.organ("liver"), iterations=2), dtype=bool)
-        if inner.sum() > 100:
+        if inner.sum() > LEAST_ORGAN_VOXELS:
             values = one.images[method][inner]
             found.append(float(values.std() / values.mean()))
     return found
@@ -234,7 +248,7 @@ def nema_acquisition() -> tuple[Acquisition, np.ndarray]:
     names = ("outside", "remainder", *(f"tumour_{k + 1}" for k in range(len(made.spheres))))
     activity = made.activity_Bq_per_mL
     activity = activity.with_array(
-        (activity.array * NOMINAL_MBq * 1e6 / (activity.array.sum() * activity.voxel_mL)).astype(np.float32)
+        (activity.array * PHANTOM_MBq * 1e6 / (activity.array.sum() * activity.voxel_mL)).astype(np.float32)
     )
     anatomy = Anatomy(labels, names, np.ones(len(names)), made.ct)
     empty = protocol(anatomy, physics).acquisition()
@@ -248,7 +262,8 @@ def nema() -> tuple[Seen, np.ndarray]:
     """The phantom by every method, with its spheres' shares; counts in the middle of the training's."""
     seen, shares = nema_acquisition()
     data = dict(RECIPE.config().data) | {"added": [0, 0], "scales": [0.5, 0.5], "settings": [[2, 15]]}
-    case = kept(cases_folder("restore_spect_nema", data), "0", lambda: full_case(seen, 0, data))
+    depends_on = data | {"ratio": NEMA_RATIO, "activity_MBq": PHANTOM_MBq}
+    case = kept(cases_folder("restore_spect_nema", depends_on), "0", lambda: full_case(seen, 0, data))
     return seen_by_all(0, case), shares
 
 

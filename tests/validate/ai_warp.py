@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
 from dose.learning.cases import cases_folder, kept
 from dose.learning.recipe import Case, Config
+from dose.provenance import load_table
 from imaging.geometry import Volume
 from imaging.networks import warp_cases
 from imaging.networks.warp import RECIPE, descended_registration, learned_registration
 from imaging.registration import DisplacementField, SpatialTransform, register
 from imaging.registration.field import grid_points_mm
 from imaging.registration.pairwise import Registration
+from imaging.registration.settings import Settings
 from imaging.series import ImageSeries
 
 NOISE_HU, NOISE_EMISSION = 15.0, 0.1
-UNLEARNED = ("nothing", "rigid", "classical")
-"""What is kept on disk."""
+EDGE_mm = 30.0
+"""Lesions nearer to an end of the field along the body are left out of what is said of volumes and activities."""
 
 OFFSET_mm, OFFSET_deg = 12.0, 3.0
 """Sd of the shift along each axis and of the turn about it, before the rigid step."""
 
 METHODS = ("nothing", "rigid", "classical", "descent", "network")
 """Descent is the refinement of the network's answer begun at rest, without a network."""
+
+
+def results_folder() -> Path:
+    """Where what the classical methods gave is kept."""
+    settings = {row["name"]: row["value"] for row in load_table("imaging", "registration.csv")} | asdict(Settings())
+    pairs = [NOISE_HU, NOISE_EMISSION, OFFSET_mm, OFFSET_deg]
+    return cases_folder("warp_classical", [dict(RECIPE.config().data), settings, pairs])
 
 
 def series(volume: Volume, modality: str) -> ImageSeries:
@@ -76,41 +85,38 @@ def pair(case: Case, seed: int, noise_HU: float = NOISE_HU) -> Pair:
     )
 
 
-def classical(pair: Pair, moving: ImageSeries, name: str, folder) -> dict[str, np.ndarray]:
+def classical(pair: Pair, name: str) -> dict[str, np.ndarray]:
     """Transforms and seconds of the rigid step and of affine and B-spline after it; kept on disk."""
 
     def run():
         begin = time.perf_counter()
-        rigid = register(pair.fixed, moving, stages=("rigid",))
+        rigid = register(pair.fixed, pair.ct, stages=("rigid",))
         middle = time.perf_counter()
-        done = register(pair.fixed, moving, stages=("affine", "bspline"), start=rigid.transform)
+        done = register(pair.fixed, pair.ct, stages=("affine", "bspline"), start=rigid.transform)
         seconds = np.array([middle - begin, time.perf_counter() - middle])
         kept_ = np.array([stage.kept for stage in done.stages])
         bent = done.transform.field
         u = {} if bent is None else {"u": bent.array_mm.astype(np.float32), "grid": bent.affine}
         return {"rigid": rigid.transform.affine, "affine": done.transform.affine, "seconds": seconds, "kept": kept_} | u
 
-    return dict(kept(folder, name, run))
+    return dict(kept(results_folder(), name, run))
 
 
-def registered(case: Case, seed: int, kind: str, folder, *, weights=None, refine=None, noise_HU=NOISE_HU) -> Pair:
-    """A pair with the transforms of all methods; `kind` "ct" or "emission" is what moves."""
-    made = pair(case, seed, noise_HU)
-    moving = made.ct if kind == "ct" else made.emission
-    old = classical(made, moving, f"{kind}-{noise_HU:g}", folder)
+def registered(case: Case, name: str) -> Pair:
+    """A pair of CTs with the transforms of all methods; its name ends with its seed."""
+    made = pair(case, int(name.split("-")[-1]))
+    old = classical(made, name)
     bent = DisplacementField(old["u"], old["grid"]) if "u" in old else None
     rigid = SpatialTransform(old["rigid"])
     made.found = {"nothing": SpatialTransform.identity(), "rigid": rigid}
     made.found["classical"] = SpatialTransform(old["affine"], bent)
     start = Registration(rigid, (), (), "mutual_information", "")
-    carried = made.emission if kind == "ct" else None
-    more = {"emission": carried, "start": start} | ({} if refine is None else {"refine": refine})
+    more = {"emission": made.emission, "start": start}
     begin = time.perf_counter()
-    done = learned_registration(made.fixed, moving, method="network", weights=weights, **more)
+    done = learned_registration(made.fixed, made.ct, method="network", **more)
     made.seconds = {"rigid": old["seconds"][0], "classical": old["seconds"][1], "network": time.perf_counter() - begin}
     made.found["network"], made.sd_mm = done.transform, done.sd_mm
-    if kind == "ct":
-        made.found["descent"] = descended_registration(made.fixed, moving, **more).transform
+    made.found["descent"] = descended_registration(made.fixed, made.ct, **more).transform
     return made
 
 
@@ -151,10 +157,10 @@ def _lesions(made: Pair, lesions, at, true_at, jacobian) -> dict[str, float]:
     volume, activity, kept_ = [], [], []
     for k in lesions:
         mask = (made.moving_labels == k).astype(np.float32)
+        if not mask.any() or _near_an_end(mask, made.ct.volume):
+            continue
         hot = mask * emission
         own, true = (map_coordinates(mask, np.moveaxis(p, -1, 0), order=1).sum() for p in (at, true_at))
-        if not mask.any() or true < 0.7 * mask.sum():  # cut by the field of the fixed image
-            continue
         carried = map_coordinates(hot, np.moveaxis(at, -1, 0), order=1)
         volume.append(abs(own / true - 1))
         activity.append(abs(carried.sum() / hot.sum() - 1))
@@ -166,45 +172,23 @@ def _lesions(made: Pair, lesions, at, true_at, jacobian) -> dict[str, float]:
     }
 
 
+def _near_an_end(mask: np.ndarray, volume: Volume) -> bool:
+    """Whether the field may cut a lesion in the fixed image."""
+    planes, reach = np.flatnonzero(mask.any(axis=(1, 2))), EDGE_mm / volume.spacing_mm[2]
+    return bool(planes[0] < reach or planes[-1] >= len(mask) - reach)
+
+
 def _mean(values) -> float:
     found = list(values)
     return float(np.mean(found)) if found else float("nan")
 
 
-NAMES = (
-    "TRE of organs in mm",
-    "TRE of lesions in mm",
-    "TRE of the body in mm",
-    "folded share",
-    "least Jacobian",
-    "Dice of organs",
-    "volume change of organs",
-    "dose: organ means carried",
-    "volume change of lesions",
-    "activity change of lesions",
-    "activity change of lesions with Jacobian",
-)
-
-
-def table(cases: Mapping[str, Case], kind: str, folder, **more) -> list[dict[str, dict[str, float]]]:
-    """Scores by method of each case; those of all but the network are kept on disk."""
-    found = []
-    for name, case in cases.items():
-        made = registered(case, _number(name), kind, folder / name, **more)
-        old = kept(folder / name, f"{kind}-{more.get('noise_HU', NOISE_HU):g}-scores", lambda made=made: _plain(made))
-        rows = {m: dict(zip(NAMES, old[m].tolist())) for m in UNLEARNED}
-        found.append(rows | {m: scores(made, m) for m in METHODS if m in made.found and m not in UNLEARNED})
-        for method, seconds in made.seconds.items():
-            found[-1][method]["seconds"] = float(seconds)
-    return found
-
-
-def _plain(made: Pair) -> dict[str, np.ndarray]:
-    return {m: np.array([scores(made, m)[name] for name in NAMES]) for m in UNLEARNED}
-
-
-def _number(name: str) -> int:
-    return int(name.split("-")[-1])
+def scored(made: Pair) -> dict[str, dict[str, float]]:
+    """Scores by method of a pair."""
+    rows = {method: scores(made, method) for method in METHODS}
+    for method, seconds in made.seconds.items():
+        rows[method]["seconds"] = float(seconds)
+    return rows
 
 
 def simulated(config: Config, first: int, number: int, name: str = "test") -> dict[str, Case]:

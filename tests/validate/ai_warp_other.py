@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from dose.learning.cases import TEST_FROM, cases_folder, kept
 from dose.learning.recipe import Case, Config
 from imaging.geometry import Volume
-from imaging.networks.patients import concentrations
+from imaging.networks.patients import assigned, concentrations
 from imaging.networks.warp import RECIPE
 from imaging.networks.warp_cases import posed
 from imaging.scanner.anatomy import Anatomy
 from imaging.scanner.lesions import Lesion, with_lesions
 from tests.validate import shared
-from tests.validate.ai_warp import simulated, table
+from tests.validate.ai_warp import Pair, registered, scored, simulated
 
 REAL = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "liver": 5, "stomach": 6}
 """Regions and their numbers among TotalSegmentator's labels, which cover the lowest 30 slices of the CT."""
@@ -54,7 +53,7 @@ def real_cases(config: Config, first: int, number: int) -> dict[str, Case]:
         def made(seed: int = seed) -> Case:
             anatomy, random = real_anatomy(), np.random.default_rng([seed, 10])
             hu = np.clip(anatomy.ct.array, -1000, 1500)
-            uptake = concentrations(anatomy, ("psma", "sstr")[seed % 2], seed)
+            uptake = concentrations(anatomy, assigned(seed, "tracer", ("psma", "sstr")), seed)
             return posed(anatomy, hu, uptake, config, random)
 
         found[f"real-{seed}"] = kept(folder, str(seed), made)
@@ -69,11 +68,12 @@ def chosen(name: str, number: int) -> dict[str, Case]:
 
 
 @cache
+def pairs(name: str, number: int) -> tuple[Pair, ...]:
+    """The pairs of a set with the transforms of every method."""
+    return tuple(registered(case, key) for key, case in chosen(name, number).items())
+
+
+@cache
 def seen(name: str, number: int) -> tuple[dict[str, dict[str, float]], ...]:
-    """Scores by method of each case of a set."""
-    return tuple(table(chosen(name, number), "ct", results_folder()))
-
-
-def results_folder() -> Path:
-    """Where what the classical method gave is kept."""
-    return cases_folder("warp_classical", dict(RECIPE.config().data))
+    """Scores by method of each pair of a set."""
+    return tuple(scored(one) for one in pairs(name, number))

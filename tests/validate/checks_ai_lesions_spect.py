@@ -15,9 +15,9 @@ import numpy as np
 from tests.validate import check
 from tests.validate.checks_ai_lesions_pet import default_weights, detection
 
-SEEDS = range(2_000_000, 2_000_006)
+SEEDS = range(2_000_000, 2_000_012)
 HOW = ("alone", "copied", "prior")
-SCANS = "6 simulated 177Lu SPECTs of 1.5 GBq in the field (camera, OSEM 4 x 8), PET 68Ga before, test bodies"
+SCANS = "12 simulated 177Lu SPECTs of 3 GBq in the body (camera, OSEM 4 x 8), PET 68Ga before, test bodies"
 LEFT = 0.3
 """A vanished lesion is still called where the mask covers this part of it."""
 

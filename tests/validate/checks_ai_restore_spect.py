@@ -96,7 +96,8 @@ for _size, _range in SIZES_mL.items():
 @check(f"{NAME}/error of cold lesions over their surroundings, image as it is", "relative", BELOW, SIMULATED)
 def cold_lesions():
     cold = lesions(tests(), hot=False)
-    found = paired(*([abs(n.means[m] - n.true) / n.about for n in cold] for m in ("network", "none")))
+    errors = ([abs(n.means[m] - n.true) / n.about for n in cold] for m in ("network", "none"))
+    found = paired(*errors, groups=[n.patient for n in cold])
     return found.values(), found.better()
 
 
@@ -110,7 +111,7 @@ def kidneys():
 
 @check(f"{NAME}/mean size of the error of kidneys, image as it is", "%", BELOW, SIMULATED)
 def kidneys_beside_none():
-    found = paired(*(np.abs(figures.organ_biases(tests(), m, *KIDNEYS)) for m in ("network", "none")))
+    found = figures.organs_compared(tests(), "none", *KIDNEYS)
     return found.values(), found.better()
 
 
@@ -118,7 +119,7 @@ for _organ in ("liver", "spleen"):
 
     @check(f"{NAME}/mean size of the error of the {_organ}, image as it is", "%", BELOW, SIMULATED)
     def of_organ(organ=_organ):
-        found = paired(*(np.abs(figures.organ_biases(tests(), m, organ)) for m in ("network", "none")))
+        found = figures.organs_compared(tests(), "none", organ)
         return found.values(), found.better()
 
 
@@ -142,7 +143,7 @@ def sd_covers():
     small = [abs(n.means["network"] - n.true) <= 1.96 * n.sd for n in lesions(tests()) + lesions(tests(), hot=False)]
     large = []
     for one in tests():
-        for mask in (m for m in map(one.organ, (*KIDNEYS, "liver", "spleen")) if m.sum() > 100):
+        for mask in (m for m in map(one.organ, (*KIDNEYS, "liver", "spleen")) if m.sum() > figures.LEAST_ORGAN_VOXELS):
             error = abs(one.images["network"][mask].mean() - one.activity[mask].mean())
             large.append(error <= 1.96 * one.network.region_sd.array[mask].mean())
     found = [float(np.mean(small)), float(np.mean(large))]

@@ -14,7 +14,7 @@ LUTETIUM = Judge(
     classical="tew",
     words={"tew": "TEW", "tew 15 mm": "TEW smoothed by 15 mm", "dew": "DEW", "fitted": "the fitted sum"},
     best="tew",
-    tests=10,
+    tests=12,
     scale=0.3,
     other_keV=166.7,
 )

@@ -19,7 +19,7 @@ YTTRIUM = Judge(
         "fraction": "a constant fraction of the peak",
     },
     best="dew/fitted",
-    tests=10,
+    tests=12,
     scale=1.0,
     other_keV=120.0,
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import binary_erosion, gaussian_filter
+from scipy.ndimage import binary_erosion
 
 from dose.learning.cases import TEST_FROM
 from dose.learning.paired import paired
@@ -26,12 +26,16 @@ from imaging.networks.sparse_views_ring import features
 from imaging.projections import Projections
 from tests.validate import check
 from tests.validate.checks_ai_sparse_views import (
+    ALL,
     BETTER,
+    CHOSEN_ON,
     OTHER,
+    QUARTER,
     SHIFTED,
     TESTS,
     USUAL,
     blur_mm,
+    blurred,
     clean,
     compared,
     departure_of_bare_unet,
@@ -43,10 +47,11 @@ from tests.validate.checks_ai_sparse_views import (
     total_errors_percent,
 )
 
-QUARTER = 0.25
-POST_FWHM_mm = 6.0
-"""Of the Gaussian over the image with the least mean error on training seeds 0 to 7 (of 0, 2, 3, 4, 5, 6, 7, 8, 10 mm),
-against the `noise_free` images of denoise_spect's cases, OSEM of expected counts too (2 x 15)."""
+POST_FWHM_mm = 7.0
+"""Of the Gaussian over the image: `chosen_post_mm("quarter", by_name)` of `checks_ai_sparse_views`."""
+
+TRIED_PRE_mm = (0.0, 3.0, 5.0, 7.0, 9.0, 11.0)
+"""Widths of the Gaussian over the projections that are tried."""
 
 ORACLE_mm = np.arange(0.0, 10.1, 0.5)
 """Widths among which the oracle chooses for each case by the truth."""
@@ -74,7 +79,7 @@ def by_name(name: str, seed: int, physics: Physics = USUAL) -> np.ndarray:
         return min((blurred(raw, width) for width in ORACLE_mm), key=lambda made: nrmse(made, wanted))
     mark = load_weights(RECIPE).card["sha256"] if name == "network" else ""
     words = f"pre {GAUSSIAN_FWHM_mm:g}" if name == "pre" else name
-    return stored(f"short {words}", seed, physics, lambda: image(_taken(name, counts), seen), mark) / QUARTER
+    return stored(f"short {words}", seed, physics, lambda: image(_taken(name, counts), seen, ALL), mark) / QUARTER
 
 
 def _taken(name: str, counts: Projections) -> Projections:
@@ -83,8 +88,16 @@ def _taken(name: str, counts: Projections) -> Projections:
     return denoise_short_scan(counts, method="network" if name == "network" else "classical").projections
 
 
-def blurred(made: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    return gaussian_filter(made, fwhm_mm / 2.3548 / Physics().voxel_mm)
+def chosen_pre_mm() -> float:
+    """The width of least mean NRMSE on training seeds of the Gaussian over the projections."""
+
+    def error(width: float, seed: int) -> float:
+        filtered = lambda: denoise_short_scan(short(seed), method="classical", fwhm_mm=width).projections
+        made = stored(f"short pre {width:g}", seed, USUAL, lambda: image(filtered(), scan(seed)[0], ALL))
+        return nrmse(made / QUARTER, clean(seed))
+
+    errors = [[error(width, seed) for width in TRIED_PRE_mm] for seed in CHOSEN_ON]
+    return TRIED_PRE_mm[int(np.mean(errors, axis=0).argmin())]
 
 
 def errors(name: str, seeds=TESTS, physics: Physics = USUAL) -> list[float]:

@@ -187,6 +187,7 @@ def test_the_sd_finds_an_error_that_members_share(tmp_path, monkeypatch):
     assert found == pytest.approx(0.2, rel=0.1)
     alone = spread.sd_of({"sd_parts": [1.0, 0.0, 0.0]}, answers, np.ones((2, 2, 2)))
     assert alone.max() < 0.02
+    assert spread.sd_of({"sd_parts": [1.0, 0.0, 0.0]}, answers[:1], np.ones((2, 2, 2))) is None
 
 
 def test_a_body_in_much_air_gives_the_same_dose_and_choice():

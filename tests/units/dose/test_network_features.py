@@ -106,6 +106,16 @@ def test_missing_features_widen_the_interval(weights):
     assert any("share of features known" in words for words in few.choice.reasons)
 
 
+def test_a_feature_in_another_unit_is_flagged_and_the_slope_ends(weights):
+    first, further = (learned_organ_doses(usual(height_m=h), weights=weights) for h in (1e6, 1e9))
+    assert first.choice.method == "classical"
+    assert any("height_m" in reason for reason in first.choice.reasons)
+    near = learned_organ_doses(usual(height_m=1.5), method="classical", weights=weights)
+    for organ in ORGANS:
+        assert further.organs[organ].median_Gy_per_GBq == first.organs[organ].median_Gy_per_GBq
+    assert near.organs != first.organs
+
+
 def test_the_median_knows_no_feature(weights):
     a, b = (learned_organ_doses(usual(weight_kg=w), method="classical", classical="median", weights=weights)
             for w in (1.0, 2.0))  # fmt: skip
@@ -123,6 +133,9 @@ def test_the_median_knows_no_feature(weights):
         ({"lesions": [{"volume_mL": 1.0}]}, "suv_mean"),
         ({"lesions": [{"suv": 1.0}]}, "suv"),
         ({"lesions": [3.0]}, "lesions"),
+        ({"lesions": dict.fromkeys(LESION_FEATURES, 1.0)}, "lesions"),
+        ({"lesions": "none"}, "lesions"),
+        ({"female": 7}, "female"),
     ],
 )
 def test_wrong_fields_are_refused_by_name(weights, wrong, said):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import binary_dilation
 
 from dose.errors import ImageError, InputError
 from dose.learning.weights import save_weights
@@ -15,9 +16,12 @@ from imaging.networks import denoise, denoise_batches, denoise_pet, denoise_spec
 from imaging.networks.denoise import Denoiser, Filter, applied, channels, features, filtered, smoothed
 from imaging.networks.denoise_frames import fitted, halves, learned_from_pairs
 from imaging.networks.denoise_gaussian import WIDTHS_mm, body_rmse, chosen_filter, oracle_fwhm_mm
+from imaging.networks.denoise_kept import beyond_noise, put_back
 from imaging.networks.denoise_pet import denoised_pet
 from imaging.networks.denoise_spect import denoised_spect
+from imaging.networks.patients import assigned, body_mass_g, concentrations, patient
 from imaging.projections import EnergyWindow, Projections
+from tests.validate.ai_denoise import peak_megabytes
 
 GRID = np.diag([5.0, 5.0, 5.0, 1.0])
 KNOWN = {"pet": {"nuclide": "18F"}, "spect": {"line_keV": 208.0}}
@@ -216,15 +220,58 @@ def test_small_regions_are_seen_as_often_as_large_ones():
     labels = np.zeros_like(case["labels"])
     labels[2:-2], labels[12, 28, 5] = 1, 2
     config = small(denoise_pet.RECIPE)
-    told = replace(config, training={**config.training, "regions": 1.0})
+    told, untold = (replace(config, training={**config.training, "regions": part}) for part in (1.0, 0.0))
     random, case = np.random.default_rng(0), case | {"labels": labels}
     seen = [
         labels[tuple(denoise_batches._centre(case["first"], case, random, c))]
-        for c in (told, config)
+        for c in (told, untold)
         for _ in range(100)
     ]
     assert 30 < np.sum(np.array(seen[:100]) == 2) < 70
     assert np.sum(np.array(seen[100:]) == 2) < 10
+
+
+def test_a_lesion_that_the_network_took_away_is_put_back_and_noise_is_not():
+    case = a_case()
+    lesion = np.zeros(case["first"].shape, bool)
+    lesion[11:13, 22:25, 22:25] = True
+    ill = case["first"] + np.where(lesion, 4.0, 0.0).astype(np.float32)
+    quiet, sd = case["noise_free"], np.full_like(ill, 0.1)
+    found, noise = put_back(ill, quiet, sd)
+    assert found[lesion].mean() == pytest.approx(ill[lesion].mean(), rel=0.02)
+    assert (noise[lesion] > 0.3).all()
+    far = ~binary_dilation(lesion, iterations=4)
+    assert beyond_noise(ill, quiet)[far].mean() < 0.03
+    well, _ = put_back(case["first"], quiet, sd)
+    assert well[lesion].mean() < 1.3
+
+
+def test_what_noise_explains_does_not_hang_on_the_unit_and_a_perfect_answer_stays():
+    case = a_case()
+    parts = [beyond_noise(k * case["first"], k * case["noise_free"]) for k in (1.0, 1000.0)]
+    np.testing.assert_allclose(parts[1], parts[0], atol=1e-4)
+    mean, sd = put_back(case["noise_free"], case["noise_free"], case["second"])
+    np.testing.assert_array_equal(mean, case["noise_free"])
+    np.testing.assert_array_equal(sd, case["second"])
+
+
+def test_organs_of_a_bed_position_hold_their_uptake_of_the_whole_bodys_activity():
+    config = denoise_pet.RECIPE.config()
+    data = {**config.data, "voxel_mm": 8.0, "slices": 30, "in_body_MBq": [100.0, 100.0]}
+    made = denoise_pet.case(4, replace(config, data=data))
+    whole = patient(4, 8.0, lesions=denoise_pet.LESIONS)
+    uptake = concentrations(whole, assigned(4, "tracer", data["tracers"]), 4)
+    kidney = whole.names.index("kidney_left")
+    level = uptake[kidney] * 100e6 / body_mass_g(4, 8.0)
+    assert made["activity"][made["labels"] == kidney] == pytest.approx(level, rel=1e-5)
+    assert made["activity"].sum(dtype=float) * 0.8**3 < 0.9 * 100e6
+
+
+def test_the_memory_of_a_program_does_not_hold_that_of_who_asks():
+    held = np.ones(40_000_000)
+    assert held.nbytes > 300e6
+    assert peak_megabytes("pass") < 100
+    assert peak_megabytes("x = bytearray(200_000_000)") > 190
 
 
 @pytest.mark.slow

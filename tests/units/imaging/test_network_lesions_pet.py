@@ -122,6 +122,20 @@ def test_planes_that_disagree_widen_the_interval():
     assert two.sd.array.max() > 0.3
 
 
+def test_what_planes_say_of_voxels_that_are_cut_away_does_not_widen_the_interval():
+    values = np.where(BIG, 9.0, 0.7)
+    cold_rim = np.where(BIG, 0.95, 0.5 * ball((8, 15, 10), 4))
+    settings = {"threshold": 0.3, "least_peak": 0.9, "minimum_volume_mL": 0.5}
+    wide = []
+    for planes in (np.stack([0.95 * BIG] * 3), np.stack([0.95 * BIG, cold_rim, cold_rim])):
+        made = lesion_segmentation(Volume(values, AFFINE), planes, Choice("network"), share=0.41, **settings)
+        np.testing.assert_array_equal(made.mask.array > 0, BIG)
+        wide.append(made.burden.volume_mL.high - made.burden.volume_mL.low)  # type: ignore[union-attr]
+    assert wide[1] == pytest.approx(wide[0])
+    uncut = lesion_segmentation(Volume(values, AFFINE), planes, Choice("network"), **settings)
+    assert uncut.burden.volume_mL.high - uncut.burden.volume_mL.low > 1.5 * wide[0]  # type: ignore[union-attr]
+
+
 def test_islands_without_a_sure_voxel_or_too_small_are_dropped():
     settings = {"threshold": 0.5, "least_peak": 0.6, "minimum_volume_mL": 0.5}
     unsure = np.where(BIG, 0.55, np.where(SMALL, 0.9, 0.0))[None]

@@ -14,6 +14,7 @@ from dose.learning.weights import amend_card, load_weights, weights_folders
 from imaging.geometry import Volume
 from imaging.networks import lesions_followup, lesions_pet
 from imaging.networks.acquisitions import Physics
+from imaging.networks.lesions_cases import Slab
 from imaging.networks.lesions_prior import FATES, NO_PRIOR, fates, moved, prior_channel, shrunk
 from imaging.networks.lesions_spect import RECIPE, field_mean, prior_on, segment_lesions_spect
 
@@ -43,6 +44,27 @@ def test_the_classical_method_copies_the_prior_where_there_is_one():
     np.testing.assert_array_equal(found.mask.array > 0, SMALL)
     both = segment_lesions_spect(scan(), tracer="psma", method="classical")
     np.testing.assert_array_equal(both.mask.array > 0, BIG | SMALL)
+
+
+@pytest.mark.parametrize("rule", ["copied", "share", "fuzzy"])
+def test_an_organ_that_is_hot_on_the_pet_is_no_lesion_where_its_mask_is_given(rule):
+    spilled, kidney = ball((7, 12, 8), 4), {"kidney_left": prior(BIG)}
+    given = {"tracer": "psma", "prior": prior(spilled, SMALL), "method": "classical", "rule": rule}
+    without = segment_lesions_spect(scan(), **given).mask.array > 0
+    assert without[BIG].mean() > 0.9
+    np.testing.assert_array_equal(segment_lesions_spect(scan(), **given, organs=kidney).mask.array > 0, SMALL)
+
+
+def test_a_copied_lesion_that_reaches_into_an_organ_loses_that_part_and_in_the_liver_nothing():
+    long = np.zeros(SHAPE, bool)
+    long[5:9, 10:14, 4:24] = True
+    organ = np.zeros(SHAPE, bool)
+    organ[:, :, :8] = True
+    masks = {name: Volume(organ, AFFINE) for name in ("spleen", "liver")}
+    given = {"tracer": "psma", "prior": prior(long), "method": "classical", "rule": "copied"}
+    for name, left in (("spleen", long & ~organ), ("liver", long)):
+        made = segment_lesions_spect(scan(), **given, organs={name: masks[name]}).mask.array > 0
+        np.testing.assert_array_equal(made, left)
 
 
 @pytest.mark.parametrize("method", ["classical", "network"])
@@ -174,9 +196,15 @@ def test_a_moved_prior_keeps_its_sum():
     assert moved(one, 6.0, np.random.default_rng(2)).sum() == pytest.approx(one.sum(), rel=0.02)
 
 
-def test_the_fields_mean_is_that_of_its_voxels():
-    case = {"counts": np.array([[5, 10, 30]] * 4)}
-    assert field_mean(case, np.array([0.0, 2.0, 1.0]), np.random.default_rng(0)) == pytest.approx(50 / 40)
+def test_the_fields_mean_leaves_lungs_out_and_has_the_lesions_that_are_there_in():
+    lesion = np.zeros((4, 2, 10), int)
+    lesion[:, 0, :3], lesion[:, 1, :2] = 1, 2
+    case = {"counts": np.array([[5, 10, 30, 40]] * 4), "hu": np.array([-1000.0, 20, 30, -750]), "lesion": lesion}
+    nothing = np.zeros((1, 1, 1))
+    piece = Slab(*[nothing] * 5, "psma", np.array([0.0, 2.0, 1.0, 0.5]), np.array([11.25, 40.0]))
+    plain, ill = (field_mean(case, piece, there, np.random.default_rng(0)) for there in (set(), {1}))
+    assert plain == pytest.approx((10 * 2.0 + 30 * 1.0) / 40)
+    assert ill == pytest.approx(plain + 3 * (11.25 - plain) / 40)
 
 
 class Looked(Exception):

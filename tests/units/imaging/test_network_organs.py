@@ -136,19 +136,6 @@ def test_pieces_that_are_too_small_are_left_out():
     assert (kept == 1).sum() == 512
 
 
-def test_kidneys_give_back_what_their_weight_in_the_loss_had_lent_them():
-    probability = np.full((len(ORGANS) + 1, 1, 1, 3), 1e-6, dtype=np.float32)
-    kidney, liver = ORGANS.index("kidney_left") + 1, ORGANS.index("liver") + 1
-    probability[[0, kidney, liver], 0, 0, 0] = 0.3, 0.7, 0.0
-    probability[[0, kidney, liver], 0, 0, 1] = 0.1, 0.9, 0.0
-    probability[[0, kidney, liver], 0, 0, 2] = 0.4, 0.0, 0.6
-    less = organs.unweighted(probability)
-    assert less.argmax(axis=0).ravel().tolist() == [0, kidney, liver]
-    assert probability.argmax(axis=0).ravel().tolist() == [kidney, kidney, liver]
-    np.testing.assert_allclose(less.sum(axis=0), 1, rtol=1e-5)
-    assert less[kidney, 0, 0, 0] == pytest.approx(0.7 / 4 / (0.3 + 0.7 / 4), rel=1e-4)
-
-
 def test_the_range_holds_nothing_that_cannot_be_and_no_field_lower_than_was_trained_on():
     cases = [tiny_case(np.random.default_rng(seed)) for seed in range(2)]
     found = organs.limits(cases, organs.RECIPE.config("small"))

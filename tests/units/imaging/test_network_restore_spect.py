@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 from dose.errors import ImageError, InputError
 from dose.learning.weights import save_weights, tensors_of
 from imaging.geometry import Volume
-from imaging.networks import restore_spect
+from imaging.networks import restore_spect, restore_spect_cases
 from imaging.networks.restore_spect import RECIPE, applied, limits, restored_spect
 from imaging.networks.restore_spect_cases import _ellipsoid, _uptake, lesions_of, organ_of
 from imaging.networks.restore_spect_classical import (
+    chosen,
     chosen_curve,
     chosen_deconvolution,
     chosen_yang,
@@ -24,7 +26,6 @@ from imaging.networks.restore_spect_classical import (
     regions_of,
     rmse_in_body,
     volumes,
-    with_left_over,
 )
 from imaging.networks.restore_spect_model import Restorer, channels
 from imaging.recovery import blurred
@@ -69,7 +70,7 @@ def a_network(seed: int = 0) -> Restorer:
     torch.manual_seed(seed)
     made = RECIPE.network(small())
     assert isinstance(made, Restorer)
-    torch.nn.init.normal_(made.unet.last.weight, std=3.0)
+    torch.nn.init.normal_(made.unet.last.weight, std=20.0)
     return made.eval()
 
 
@@ -105,11 +106,10 @@ def test_the_total_stays_whatever_the_network_says(tmp_path):
     assert np.abs(made.volume.array - image.array).max() > 0.5
 
 
-def test_an_untrained_network_is_the_deconvolution():
+def test_an_untrained_network_leaves_the_image_as_it_is():
     image, model = image_of(a_case(), 0), RECIPE.network(small())
-    sharp = deconvolved(image.array, SPACING, 12.0, [2])[0]
-    found = applied([model], image, None)[0]
-    np.testing.assert_allclose(found, sharp * image.array.sum() / sharp.sum(), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(applied([model], image, None)[0], image.array, rtol=1e-5, atol=1e-5)
+    assert np.abs(applied([a_network()], image, None)[0] - image.array).max() > 0.5
 
 
 def test_members_that_differ_widen_the_sd():
@@ -211,8 +211,9 @@ def test_settings_are_those_that_made_the_images():
     quiet = deconvolved(cases[0]["image"][0], SPACING, quiet_width, [quiet_steps])[0]
     assert lesion_errors(made, cases[0], 0).mean() < lesion_errors(cases[0]["image"][0], cases[0], 0).mean()
     assert rmse_in_body(quiet, cases[0], 0) <= rmse_in_body(made, cases[0], 0)
-    found = with_left_over(replace(restore_spect.CHOSEN, yang_fwhm_mm=12.0), cases)
-    assert found.left_over["yang"] < found.left_over["recovery"]
+    found = chosen([*cases, a_case(1)], 1)
+    assert (found.fwhm_mm, found.steps, found.quiet_steps, found.yang_fwhm_mm) == (width, steps, quiet_steps, 12.0)
+    assert found.left_over["yang"] < found.left_over["deconvolution"]
 
 
 def test_the_recovery_curve_rises_with_volume():
@@ -248,6 +249,18 @@ def test_added_lesions_have_their_volume_and_are_of_every_kind():
     assert any(u.mean() < 1 for u in means)
     assert any(u[far < 0.5].mean() < 0.6 * u[far > 0.6].mean() for u in means)
     assert sum(u.mean() > 2 for u in means) > 100
+
+
+def test_the_nearest_orbit_that_clears_the_patient_is_taken(monkeypatch):
+    def standing(radius_mm: float) -> SimpleNamespace:
+        return SimpleNamespace(empty=SimpleNamespace(radii_mm=np.full(120, radius_mm)))
+
+    monkeypatch.setattr(restore_spect_cases, "acquisition", lambda seed: standing(100.0 + seed))
+    orbits = [[60, 0], [40, 20], [90, 4], [70, 4]]
+    assert restore_spect_cases.orbit(standing(170.0), orbits) == pytest.approx(np.full(60, 160.0))
+    assert restore_spect_cases.orbit(standing(180.0), orbits) == pytest.approx(np.full(60, 174.0))
+    # none clears a larger one, which keeps its own
+    assert restore_spect_cases.orbit(standing(215.0), orbits) == pytest.approx(np.full(60, 215.0))
 
 
 def test_lesions_and_organs_of_a_case():

@@ -11,12 +11,14 @@ import torch
 from dose.errors import ImageError, InputError
 from dose.learning.recipe import Config
 from imaging.geometry import Volume
-from imaging.networks.scatter import RECIPE_177LU, estimated_scatter
+from imaging.networks.scatter import DEW_90Y, RECIPE_177LU, TEW_FWHM_mm, estimated_scatter
 from imaging.networks.scatter_cases import WINDOWS_90Y, water_mm
 from imaging.networks.scatter_model import CHANNELS, ScatterNet, batch, channels
 from imaging.reconstruct.scatter import ScatterEstimate, tew
 from imaging.scanner.protocol import Protocol
 from imaging.series import Radiopharmaceutical
+from tests.fit_scatter import fitted, scan_of
+from tests.validate.ai_scatter import linear
 
 SHAPE = (24, 32, 32)
 LEVELS = {"peak": 10.0, "lower": 2.0, "upper": 0.12}
@@ -59,7 +61,7 @@ def test_the_estimate_has_the_form_that_reconstruction_takes(method):
 def test_the_classical_estimate_is_the_triple_energy_window():
     projections = scan()
     found = estimated_scatter(projections, ct(), method="classical").estimate.counts
-    np.testing.assert_array_equal(found, tew(projections, line_keV=208.4, fwhm_mm=30.0).counts)
+    np.testing.assert_array_equal(found, tew(projections, line_keV=208.4, fwhm_mm=TEW_FWHM_mm).counts)
 
 
 def test_twice_the_counts_give_twice_the_scatter():
@@ -97,6 +99,42 @@ def test_scans_unlike_those_of_the_training_are_flagged():
     assert any("radius" in reason for reason in asked.choice.reasons)
 
 
+def without(projections, role: str):
+    keep = [k for k, w in enumerate(projections.windows) if w.role != role]
+    return replace(projections, counts=projections.counts[keep], windows=tuple(projections.windows[k] for k in keep))
+
+
+def test_another_collimator_is_flagged_where_its_name_is_known():
+    assert estimated_scatter(replace(scan(), collimator="SY-ME"), ct()).choice.reasons == ()
+    assert estimated_scatter(replace(scan(), collimator="a maker's own"), ct()).choice.reasons == ()
+    for method, taken in (("auto", "classical"), ("network", "network")):
+        found = estimated_scatter(replace(scan(), collimator="GI-MEGP"), ct(), method=method).choice
+        assert found.method == taken
+        assert found.reasons == ("collimator is GI-MEGP, trained for SY-ME",)
+
+
+def test_a_ct_that_shows_few_slices_is_flagged():
+    few = Volume(ct().array[:12], ct().affine)
+    for method, taken in (("auto", "classical"), ("network", "network")):
+        found = estimated_scatter(scan(), few, method=method).choice
+        assert found.method == taken
+        assert any("50% of the counts lie level with the CT" in reason for reason in found.reasons)
+
+
+def test_without_an_upper_window_or_a_ct_the_windows_are_used():
+    for projections, body, why in ((without(scan(), "upper"), ct(), "above the peak"), (scan(), None, "no CT")):
+        found = estimated_scatter(projections, body)
+        assert found.choice.method == "classical"
+        assert why in found.choice.reasons[0]
+        assert found.estimate.counts.sum() > 0
+    with pytest.raises(ImageError, match="upper"):
+        estimated_scatter(without(scan(), "upper"), ct(), method="network")
+    with pytest.raises(InputError, match="ct"):
+        estimated_scatter(scan(), None, method="network")
+    with pytest.raises(InputError, match="method"):
+        estimated_scatter(scan(), None, method="best")
+
+
 def test_without_weights_the_windows_are_used(tmp_path):
     found = estimated_scatter(scan(), ct(), weights=tmp_path)
     assert found.choice.method == "classical"
@@ -117,7 +155,7 @@ def test_bremsstrahlung_goes_by_the_window_below_while_there_is_no_network(tmp_p
     made = replace(scan(), windows=WINDOWS_90Y)
     found = estimated_scatter(made, ct(), nuclide="90Y", weights=tmp_path)
     assert found.choice.method == "classical"
-    np.testing.assert_allclose(found.estimate.counts.sum(), 0.999 * made.counts[1].sum(), rtol=1e-3)
+    np.testing.assert_allclose(found.estimate.counts.sum(), DEW_90Y["k"] * made.counts[1].sum(), rtol=1e-3)
 
 
 def test_windows_that_the_factor_of_bremsstrahlung_was_not_fitted_for_are_named():
@@ -193,3 +231,15 @@ def test_channels_do_not_know_the_scale():
     given = (water_mm(ct(), projections)[0], (0.0, 1.0, 1.0))
     one, two = (channels(k * projections.counts[:, 0], *given) for k in (1, 3))
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_the_fit_of_windows_finds_the_sum_and_the_width_that_made_the_scatter():
+    random = np.random.default_rng(0)
+    counts = [random.uniform(5, 20, (3, 2, 40, 40)).astype(np.float32) for _ in range(3)]
+    seen = [scan_of(one, linear(one, (0.1, 0.5, 0.4), 30.0, 6.0)) for one in counts]
+    found = fitted(seen, np.eye(3), 6.0)
+    np.testing.assert_allclose(found.weights, (0.1, 0.5, 0.4), rtol=1e-4)
+    assert found.fwhm_mm == 30.0
+    given = fitted(seen, np.array([[0.0, 1.0, 1.0]]), 6.0, free=False)
+    assert given.weights == (0.0, 1.0, 1.0)
+    assert given.error > 0.1

@@ -71,6 +71,11 @@ def test_region_sums_are_those_of_masks():
     assert torch.allclose(sums[2], values[labels == 2].sum())
 
 
+def test_region_sums_stay_on_the_device_of_the_labels():
+    labels = torch.zeros((1, 4, 4, 4), dtype=torch.int64, device="meta")
+    assert region_sums(None, labels, 3).device == labels.device
+
+
 @pytest.mark.parametrize("method", ["classical", "network"])
 def test_twice_the_activity_of_twice_the_administered_is_twice_the_integral(method):
     image, ct, regions = scan()
@@ -82,10 +87,21 @@ def test_twice_the_activity_of_twice_the_administered_is_twice_the_integral(meth
     assert once.choice.method == method
     np.testing.assert_allclose(twice.volume.array, 2 * once.volume.array, rtol=1e-4)
     whole, sd = once.of(regions["kidney_left"])
-    seen = 0.2e6 / 7.4e9 * 80_000
+    left = tia_scans.recovered_mean(np.ones(SHAPE), regions["kidney_left"], KNOWN["fwhm_mm"], (6.0, 6.0, 6.0))
+    seen = 0.2e6 / 7.4e9 * 80_000 * left
     expected = 216 * 0.216 * 0.2 * population_factor("psma", "kidney", 72.0, LU_HALF_LIFE_h, seen).factor_h
     assert abs(whole / expected - 1) < (1e-4 if method == "classical" else 0.4)
     assert 0.01 < sd < 1.5
+
+
+def test_blur_is_undone_in_the_mean_of_a_region():
+    image, _, regions = scan()
+    hot = np.where(regions["kidney_left"], image.array, 0.0)
+    seen = tia_scans.blurred(hot, 12.0, 6.0)
+    mask = regions["kidney_left"]
+    found = tia_scans.recovered_mean(seen, mask, 12.0, (6.0, 6.0, 6.0))
+    assert found == pytest.approx(2e5, rel=1e-4)
+    assert seen[mask].mean() < 0.8 * found
 
 
 def test_without_regions_the_rule_is_that_of_haenscheid():
@@ -182,6 +198,53 @@ def test_a_scan_without_named_regions_goes_to_the_rule():
         reason.startswith("regions is 0")
         for reason in tia_from_single_scan(image, ct, **KNOWN, method="network").choice.reasons
     )
+
+
+NAMES = {"Kidney_R": "kidney", "kidneys": "kidney", "parotid": "gland", "submandibular": "gland"}
+NAMES |= {"salivary glands": "gland", "lesion_1": "tumour", "Met 2": "tumour", "kidney_cortex_left": "soft"}
+
+
+@pytest.mark.parametrize(("name", "group"), [*NAMES.items(), ("skull", "marrow"), ("bladder", "soft")])
+def test_names_are_those_of_the_vocabulary(name, group):
+    assert tia_scans.class_of(name) == group
+
+
+@pytest.mark.parametrize("name", ["bladder", "lungs", "heart", "red_marrow", "remainder", "spleeen"])
+def test_what_has_no_class_gets_the_rule_and_is_said(name):
+    image, ct, regions = scan()
+    found = tia_from_single_scan(image, ct, **KNOWN, regions={name: regions["kidney_left"]}, method="classical")
+    np.testing.assert_allclose(found.volume.array, image.array * 1e-6 * 2 * 72.0 / np.log(2), rtol=1e-5)
+    assert found.choice.reasons == (f"no class of its own: {name}; 2 t/ln 2, as all else",)
+
+
+def test_regions_that_the_network_was_not_trained_with_do_not_reach_it(tmp_path):
+    image, ct, regions = scan()
+    known = {**KNOWN, "method": "network", "weights": saved(tmp_path, tia_single.NETWORK, 0.5)}
+    without, beside = (
+        tia_from_single_scan(image, ct, **known, regions={**regions, **more})
+        for more in ({}, {"lungs": np.ones(SHAPE, bool)})
+    )
+    np.testing.assert_array_equal(beside.volume.array, without.volume.array)
+    assert "lungs" in beside.choice.reasons[-1]
+
+
+def test_many_lesions_keep_their_labels():
+    masks = {f"tumour_{k}": np.arange(300) == k for k in range(300)}
+    labels, names = label_map(masks, np.ones(300, bool))
+    assert len(names) == 302
+    np.testing.assert_array_equal(labels, np.arange(2, 302))
+
+
+@pytest.mark.parametrize("name", ["lungs", "stomach", "heart_contents", "bladder"])
+def test_regions_of_a_pet_without_a_class_go_to_the_remainder(name):
+    image, ct, regions = suv()
+    other = np.zeros(SHAPE, bool)
+    other[18:22] = True
+    usual = tia_from_pet_scan(image, ct, {"renal": regions["kidney_left"]}, **PET, method="classical")
+    found = tia_from_pet_scan(image, ct, {**regions, name: other}, **PET, method="classical")
+    np.testing.assert_array_equal(found.volume.array, usual.volume.array)
+    assert found.region_mean.keys() == {"remainder", "kidney_left"}
+    assert found.choice.reasons == (f"no class of its own: {name}; part of the remainder",)
 
 
 def test_region_channels_hold_heights_in_their_place_and_class_means_everywhere():

@@ -12,9 +12,9 @@ from dose.errors import ImageError, InputError
 from dose.learning.weights import save_weights, tensors_of
 from imaging.geometry import Volume
 from imaging.networks import warp_cases, warp_field
-from imaging.networks.warp import RECIPE, descended_registration, learned_registration, loss, network
+from imaging.networks.warp import RECIPE, descended_registration, learned_registration, loss, network, velocities
 from imaging.networks.warp_grid import GRID_mm, emission_channel, grid_over
-from imaging.registration import SpatialTransform, resample
+from imaging.registration import DisplacementField, SpatialTransform, resample
 from imaging.registration.pairwise import Registration
 from imaging.scanner.anatomy import Anatomy
 from imaging.scanner.deform import jacobian
@@ -102,6 +102,28 @@ def test_descent_from_rest_takes_cts_only():
     assert found.transform.apply([100.0, 70.0, 76.0])[2] < 75.5
     with pytest.raises(ImageError, match="moving, modality"):
         descended_registration(ct(), spect(ct()), start=STILL)
+
+
+def test_the_field_of_a_start_is_dropped(weights):
+    fixed, moving = ct(9.0), ct(0.0, seed=1)
+    bent = np.zeros((24, 24, 28, 3))
+    bent[8:16, 8:16, 8:20, 2] = 15.0
+    curved = replace(STILL, transform=SpatialTransform(np.eye(4), DisplacementField(bent, fixed.volume.affine)))
+    for call, more in ((learned_registration, {"weights": weights}), (descended_registration, {})):
+        straight, dropped = (call(fixed, moving, start=start, refine=3, **more) for start in (STILL, curved))
+        assert dropped.rigid.transform.field is None
+        points = np.array([[100.0, 70.0, 76.0], [60.0, 60.0, 70.0]])
+        np.testing.assert_array_equal(dropped.transform.apply(points), straight.transform.apply(points))
+
+
+def test_the_spread_of_two_answers_is_half_their_distance():
+    class Leftwards:
+        def velocity(self, inputs):
+            return torch.tensor([3.0, 0.0, 0.0]).reshape(1, 3, 1, 1, 1).expand(1, 3, 8, 8, 8)
+
+    mean, spread = velocities([Leftwards()], torch.zeros(1, 3, 16, 16, 16))
+    assert float(mean.abs().max()) == 0
+    np.testing.assert_allclose(spread, 3.0 / 3**0.5, rtol=1e-6)
 
 
 def test_the_scale_of_the_emission_does_not_matter():
@@ -227,6 +249,16 @@ def test_a_shrunken_lesion_keeps_its_place():
     assert (small == 2).sum() == 50
     assert (labels[small == 2] == 2).all()
     assert set(np.unique(small)) == {1, 2}
+
+
+def test_the_ct_shows_a_lesion_only_where_it_still_is():
+    labels = np.ones((12, 12, 12), np.uint16)
+    labels[3:8, 3:8, 3:8] = 2
+    anatomy = Anatomy(labels, ("outside", "liver", "tumour_1"), np.ones(3), Volume(labels, np.eye(4)))
+    hu = np.where(labels == 2, 90.0, 40.0)
+    small = warp_cases.shrunk(anatomy, 0.4)
+    np.testing.assert_array_equal(warp_cases.healed(hu, anatomy, small), np.where(small == 2, 90.0, 40.0))
+    assert warp_cases.healed(hu, anatomy, labels) is hu
 
 
 def test_grid_covers_a_flipped_image():

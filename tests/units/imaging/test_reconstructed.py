@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dose.errors import ImageError
+from dose.errors import ImageError, InputError
 from imaging.camera_calibration import CameraCalibration
 from imaging.geometry import Volume
 from imaging.networks import scatter
+from imaging.networks.scatter_cases import WINDOWS_90Y
 from imaging.projections import EnergyWindow, Projections
 from imaging.reconstructed import CameraSetup, reconstructed
 from imaging.scanner import Protocol, windows
@@ -150,7 +151,38 @@ def test_the_scatter_network_is_used_where_there_is_a_ct_and_said_where_not(monk
     whole = reconstructed(StudyImages((water(),), projections=(projections,)), setup)
     assert used[0].choice.method == "network"
     assert not any("not by the network" in note for note in whole.notes)
+    assert any("shared by neighbouring pixels" in note for note in whole.notes)
+    assert not any("shared by neighbouring pixels" in note for note in bare.notes)
     monkeypatch.setattr(scatter, "estimated_scatter", lambda *a, **w: own(*a, **w, method="classical"))
     other = reconstructed(StudyImages((water(),), projections=(projections,)), setup)
     one, two = (made.study.of("SPECT")[0].volume.array for made in (whole, other))
     assert not np.allclose(one, two)
+
+
+def bremsstrahlung(**settings):
+    """A scan of 90Y without a CT, and how its scatter is asked for."""
+    levels = np.array([6.0, 3.9, 1.5])[:, None, None, None] * np.ones((1, 8, 8, 8))
+    known = CameraCalibration(9.0, 0.2, "planar_point", "90Y", (90.0, 180.0), "SY-HE")
+    given = replace(
+        acquired(collimator="SY-HE", radiopharmaceutical=Radiopharmaceutical("90Y")), counts=levels, windows=WINDOWS_90Y
+    )
+    return made_of(given, calibration=known, **settings)
+
+
+def test_scatter_of_bremsstrahlung_without_a_ct_stays_below_the_peak(monkeypatch):
+    with pytest.raises(InputError, match="tew"):
+        bremsstrahlung(scatter="tew")
+    found, own = [], scatter.estimated_scatter
+    monkeypatch.setattr(scatter, "estimated_scatter", lambda *a, **w: found.append(own(*a, **w)) or found[-1])
+    made = bremsstrahlung(scatter="network")
+    assert any("not by the network: no CT" in note for note in made.notes)
+    np.testing.assert_allclose(found[0].estimate.counts, scatter.DEW_90Y["k"] * 3.9, rtol=1e-3)
+
+
+def test_the_collimator_that_is_assumed_is_the_one_the_network_is_asked_about():
+    projections = replace(with_windows(), collimator="")
+    peak = projections.windows[projections.window("peak", 208.4)]
+    other = CameraCalibration(9.0, 0.2, "planar_point", "177Lu", (peak.lower_keV, peak.upper_keV), "GI-MEGP")
+    setup = CameraSetup(other, iterations=1, subsets=1, scatter="network")
+    made = reconstructed(StudyImages((water(),), projections=(projections,)), setup)
+    assert any("trained for SY-ME" in note for note in made.notes)

@@ -207,6 +207,10 @@ def test_lesions_without_room_are_refused():
         with_lesions(ball(), [Lesion("tumour_1", 2.0, "liver")] * 2, seed=0)
     with pytest.raises(InputError, match="at least"):
         with_lesions(ball(), [Lesion("tumour_1", 0.1, "liver")], seed=0)
+    both = [Lesion("tumour_1", 5000.0, "liver"), Lesion("tumour_2", 2.0, "liver")]
+    left = with_lesions(ball(), both, seed=0, leave_out=True)
+    assert left.names[-1] == "tumour_2"
+    assert "tumour_1" not in left.names
     with pytest.raises(InputError, match="no tumour"):
         Lesion("liver", 2.0, "liver")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -128,8 +129,36 @@ def test_lesions_are_named_from_the_largest_on_and_taken_out_of_organs(monkeypat
     assert (found.masks["tumour_1"].array.sum()) >= found.masks["tumour_2"].array.sum()
     rows = {row["region"]: row for row in found.rows}
     assert rows["liver"]["volume_sd_mL"] == 5.0
+    voxel_mL = EDGE_mm**3 / 1000
+    assert rows["liver"]["volume_mL"] == pytest.approx(liver.sum() * voxel_mL, abs=1e-3)  # what the SEG holds
+    assert liver.sum() < LIVER.sum()
+    assert {row["region"] for row in found.rows} == set(found.masks)
     assert rows["tumour_1"]["volume_low_mL"] < rows["tumour_1"]["volume_mL"] < rows["tumour_1"]["volume_high_mL"]
     assert any(note.startswith("organs: x") for note in found.notes)
+
+
+def test_an_organ_hot_on_the_pet_is_no_lesion_of_the_spect(monkeypatch):
+    kidney = ball((16, 16, 25), 4)
+    hot = np.where(kidney | HOT, 60_000.0, 500.0 + 2500.0 * LIVER)
+    grid = np.diag([EDGE_mm] * 3 + [1.0])
+    labels = Volume(LIVER + 2.0 * kidney, grid)
+    names = {1: "liver", 2: "kidney_left"}
+    organs = OrganSegmentation(labels, names, {"liver": 1.0, "kidney_left": 1.0}, {}, {}, Choice("network"))
+    monkeypatch.setattr(segment, "_organs", lambda *_: organs)
+    spect = series("SPECT", "s", 24, array=hot)
+    with_pet = study(series("PET", "p", array=hot), ct("p"), spect, ct("s"))
+    found = draw_regions(with_pet, DrawSettings(scan=spect.series_uid_hash))
+    assert any("were the prior" in note for note in found.notes)
+    assert not [name for name in found.masks if name.startswith("tumour_") and (found.masks[name].array * kidney).any()]
+    assert (found.masks["kidney_left"].array.astype(bool) == kidney).all()
+
+
+def test_a_pet_that_cannot_be_read_is_no_prior_and_stops_nothing():
+    spect = series("SPECT", "s", 24)
+    bad = replace(series("PET", "p"), weight_kg=None)
+    found = draw_regions(study(bad, ct("p"), spect, ct("s")), DrawSettings(organs="none", scan=spect.series_uid_hash))
+    assert any("were no prior" in note and "PatientWeight" in note for note in found.notes)
+    assert found.masks
 
 
 def test_without_a_ct_organs_are_left_out_and_it_is_said():

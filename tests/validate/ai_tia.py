@@ -1,14 +1,14 @@
-"""Test patients of the two networks of time-integrated activity, and errors of their regions; holds no check."""
+"""Test patients of the two networks of time-integrated activity, their maps by each method, and errors of regions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from dose.learning.cases import TEST_FROM, cases_folder, kept
-from dose.learning.paired import Paired, paired
+from dose.learning.paired import paired
 from imaging.geometry import Volume
 from imaging.networks.tia_batches import Scan, pet, spect
 from imaging.networks.tia_scans import class_of, names_of
@@ -94,19 +94,55 @@ def _patient(kind: str, case, scan: Scan, random: np.random.Generator) -> Patien
     return Patient(seen, truth, case["hu"].astype(np.float32), regions, tracer, scan, case["spacing_mm"])
 
 
-def compared(tests: Sequence[Patient], one: Sequence, other: Sequence, groups: Sequence[str] = JUDGED) -> Paired:
-    """Errors of two sets of maps in SUV h over the patients that have such a region, %."""
-    both = [(p.mean_error(a, groups), p.mean_error(b, groups)) for p, a, b in zip(tests, one, other) if p.named(groups)]
-    return paired([a for a, _ in both], [b for _, b in both])
-
-
-def bias(tests: Sequence[Patient], maps: Sequence, groups: Sequence[str]) -> float:
-    """Mean error of all regions of some classes, %."""
-    return 100 * float(np.mean([p.error(m, n) for p, m in zip(tests, maps) for n in p.named(groups)]))
-
-
 def voxel_error(patient: Patient, array: np.ndarray) -> float:
     """Root mean square over the voxels of kidneys, organs and lesions, relative to their mean, %."""
     mask = np.any(list(patient.regions.values()), axis=0)
     rms = np.sqrt(np.mean((array[mask] - patient.truth[mask]) ** 2))
     return 100 * float(rms / patient.truth[mask].mean())
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Test patients with their maps in SUV h, each made when it is asked for.
+
+    Attributes:
+        make: the map of a patient by a method, "network" or another.
+        classical: methods beside the network.
+    """
+
+    patients: list[Patient]
+    make: Callable[[Patient, str], np.ndarray]
+    classical: tuple[str, ...]
+    made: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def maps(self, method: str) -> list[np.ndarray]:
+        if method not in self.made:
+            self.made[method] = [self.make(patient, method) for patient in self.patients]
+        return self.made[method]
+
+    def errors(self, method: str, groups: Sequence[str] = JUDGED) -> list[float]:
+        """Mean size of the errors of regions of some classes, %, of the patients that have one."""
+        return [p.mean_error(m, groups) for p, m in zip(self.patients, self.maps(method)) if p.named(groups)]
+
+    def bias(self, method: str, group: str) -> float:
+        """Mean error of all regions of a class, %."""
+        found = [p.error(m, n) for p, m in zip(self.patients, self.maps(method)) for n in p.named((group,))]
+        return 100 * float(np.mean(found))
+
+    def strongest(self, groups: Sequence[str] = JUDGED) -> str:
+        """The classical method of the least mean error."""
+        return min(self.classical, key=lambda method: np.mean(self.errors(method, groups)))
+
+    def against(self, other: str, groups: Sequence[str] = JUDGED):
+        """Value and verdict of a row: the network's errors beside another method's."""
+        return verdict(self.errors("network", groups), self.errors(other, groups))
+
+    def voxels(self, other: str, own: str = "network"):
+        """The same for the errors of voxels."""
+        return verdict(*([voxel_error(p, m) for p, m in zip(self.patients, self.maps(k))] for k in (own, other)))
+
+
+def verdict(own: Sequence[float], other: Sequence[float]):
+    """Value and verdict of a row that asks for smaller errors."""
+    result = paired(own, other)
+    return result.values(), result.better()
