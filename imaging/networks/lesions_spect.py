@@ -8,6 +8,7 @@ default: on the few test scans its gain over the copied prior is not sure, and f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from dose.errors import InputError, describe
 from dose.learning.cases import Case, Progress, silent
 from dose.learning.ranges import choose
 from dose.learning.recipe import Config, Recipe
-from dose.learning.weights import Trained, found_weights
+from dose.learning.weights import Trained, amend_card, found_weights
 from imaging.geometry import Volume
 from imaging.networks import lesions_pet
 from imaging.networks.lesions_cases import MARGIN, Slab, lesion_case, organ_channel, place, seen
@@ -213,14 +214,27 @@ def _probabilities(trained: Trained, level: Volume, ct, tracer: float, organs, p
 def _network(config: Config) -> nn.Module:
     """The U-Net, begun from the PET network's weights where these have its shape; the prior's channel begins at 0."""
     network = planar_network(config, EXTRA)
-    source, _ = found_weights(lesions_pet.RECIPE)
-    if source is None or any(source.card["network"][k] != config.network[k] for k in config.network):
+    source = _source(config.network)
+    if source is None:
         return network
     state = dict(source.members[0].state_dict())
     first = state["down.0.0.weight"]
     state["down.0.0.weight"] = torch.cat([first, torch.zeros_like(first[:, :1])], dim=1)
     network.load_state_dict(state)
     return network
+
+
+def _source(network: Mapping) -> Trained | None:
+    """The PET network's weights, where there are any of this shape."""
+    source, _ = found_weights(lesions_pet.RECIPE)
+    return source if source and all(source.card["network"][k] == v for k, v in network.items()) else None
+
+
+def _begun(out: Path) -> None:
+    """Say in the card which weights the training began from."""
+    card = json.loads((out / f"{RECIPE.name}.json").read_text(encoding="utf-8"))
+    if source := _source(card["network"]):
+        amend_card(out, RECIPE.name, {"begun_from": {lesions_pet.RECIPE.name: source.card["sha256"]}})
 
 
 def _case(seed: int, config: Config) -> Case:
@@ -283,4 +297,4 @@ def _limits(cases: Sequence[Case], config: Config) -> dict[str, tuple[float, flo
     return widened | {"voxel_mm": (3.5, 8.0)}
 
 
-RECIPE = Recipe("lesions_spect", "imaging.networks", _case, _batch, _network, segmentation_loss, _limits)
+RECIPE = Recipe("lesions_spect", "imaging.networks", _case, _batch, _network, segmentation_loss, _limits, _begun)

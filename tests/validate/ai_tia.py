@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dose.learning.cases import TEST_FROM, cases_folder, kept
 from dose.learning.paired import paired
 from imaging.geometry import Volume
+from imaging.networks.patients import BODIES
 from imaging.networks.tia_batches import Scan, pet, spect
 from imaging.networks.tia_scans import class_of, names_of
 from twin.virtual_tia import virtual_patients
@@ -35,6 +36,7 @@ class Patient:
     tracer: str
     scan: Scan
     spacing_mm: np.ndarray
+    body: int = 0
 
     @property
     def affine(self) -> np.ndarray:
@@ -77,7 +79,7 @@ def patients(kind: str, count: int = TESTS, first: int = TEST_FROM, more: Mappin
             drawn = {"fwhm_mm": float(random.uniform(5, 8)), "noise": float(random.uniform(0.05, 0.2))}
         one = _patient(kind, case, Scan(**{**drawn, **fixed}), random)
         if one.named(JUDGED):
-            found.append(one)
+            found.append(replace(one, body=(seed - first) % BODIES["test"]))
     return found
 
 
@@ -135,14 +137,16 @@ class Tests:
 
     def against(self, other: str, groups: Sequence[str] = JUDGED):
         """Value and verdict of a row: the network's errors beside another method's."""
-        return verdict(self.errors("network", groups), self.errors(other, groups))
+        bodies = [p.body for p in self.patients if p.named(groups)]
+        return verdict(self.errors("network", groups), self.errors(other, groups), bodies)
 
     def voxels(self, other: str, own: str = "network"):
         """The same for the errors of voxels."""
-        return verdict(*([voxel_error(p, m) for p, m in zip(self.patients, self.maps(k))] for k in (own, other)))
+        errors = ([voxel_error(p, m) for p, m in zip(self.patients, self.maps(k))] for k in (own, other))
+        return verdict(*errors, [p.body for p in self.patients])
 
 
-def verdict(own: Sequence[float], other: Sequence[float]):
-    """Value and verdict of a row that asks for smaller errors."""
-    result = paired(own, other)
+def verdict(own: Sequence[float], other: Sequence[float], bodies: Sequence[int] | None = None):
+    """Value and verdict of a row that asks for smaller errors; cases of one body hang together."""
+    result = paired(own, other, groups=bodies)
     return result.values(), result.better()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -144,6 +145,16 @@ def test_the_network_is_not_the_default_yet_with_a_card_that_says_so_it_is(tmp_p
 def test_the_card_says_which_weights_it_was_begun_from():
     begun = load_weights(RECIPE).card["begun_from"]
     assert begun == {"lesions_pet": load_weights(lesions_pet.RECIPE).card["sha256"]}
+
+
+@pytest.mark.parametrize(("size", "told"), [("shipped", True), ("small", False)])
+def test_training_writes_what_it_began_from(tmp_path, size, told):
+    card = {"network": dict(RECIPE.config(size).network)}
+    (tmp_path / "lesions_spect.json").write_text(json.dumps(card))
+    assert RECIPE.after is not None
+    RECIPE.after(tmp_path)
+    found = json.loads((tmp_path / "lesions_spect.json").read_text())
+    assert ("begun_from" in found) is told  # the small one has another shape and begins from nothing
 
 
 def test_another_nuclide_and_coarse_voxels_are_flagged():
