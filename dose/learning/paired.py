@@ -55,7 +55,7 @@ def paired(
         found = f"{a.shape} and {b.shape}, {int(np.sum(~np.isfinite(a)) + np.sum(~np.isfinite(b)))} not finite"
         raise InputError(describe("paired figures", found, "three cases or more, one figure each", "repair the cases"))
     numbers = np.unique(np.arange(len(a)) if groups is None else np.asarray(groups), return_inverse=True)[1]
-    n, difference = int(numbers.max()) + 1, float((a - b).mean())
+    n, difference = int(numbers.max(initial=-1)) + 1, float((a - b).mean())
     if numbers.shape != a.shape or n < 3:
         found = f"{n} groups of {numbers.size} cases beside {len(a)} figures"
         raise InputError(describe("groups", found, "one of three groups or more for each figure", "give more bodies"))

@@ -274,6 +274,21 @@ def test_paired_intervals_hold_the_truth_as_often_as_they_say(cases):
     assert 0.92 <= coverage(cases) <= 0.985  # 95 % and three sd of 400 sets; the bare bootstrap: 0.80 to 0.91
 
 
+def test_cases_of_one_body_hang_together():
+    random = np.random.default_rng(0)
+    bodies = np.repeat(np.arange(6), 8)
+    gains = random.standard_normal(6)[bodies] + 0.1 * random.standard_normal(48)
+    alone, together = paired(gains, 0 * gains), paired(gains, 0 * gains, groups=bodies.tolist())
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+    assert together.difference == alone.difference
+
+
+@pytest.mark.parametrize("groups", [[], [0, 1, 2], [0, 0, 0, 1]])
+def test_groups_that_do_not_fit_are_refused(groups):
+    with pytest.raises(InputError, match="groups"):
+        paired([1.0, 1.1, 0.9, 1.0], [2.0, 2.2, 1.9, 2.1], groups=groups)
+
+
 def test_paired_says_which_is_better():
     clear = paired([1.0, 1.1, 0.9, 1.0], [2.0, 2.2, 1.9, 2.1])
     assert clear.better()
