@@ -24,6 +24,10 @@ SLIPS = {
 }
 """Confusions of units and the factor each puts on a time-integrated activity."""
 
+PER_VOXEL = "give MBq h per voxel as an array [z, y, x]; of a Volume in MBq h/mL, volume.array * volume.voxel_mL"
+DENSITY = "give an array [z, y, x] or a number; of a Volume, volume.array"
+"""What to do where a map is something else, such as an `imaging.geometry.Volume`, which this package does not know."""
+
 LEAST_SHARE = 1e-3
 """Share of all decays that an image holds at least, when a confusion is sought that would explain the sum."""
 
@@ -77,17 +81,23 @@ def tia_per_voxel_MBq_h(tia_MBq_h_mL, spacing_mm: Sequence[float]) -> np.ndarray
     """A map of MBq h/mL (as `calibration.voxels.tia_map` makes it) in MBq h per voxel.
 
     Raises:
-        InputError: impossible edges.
+        InputError: impossible edges, a map that is no array.
     """
-    return np.asarray(tia_MBq_h_mL) * (math.prod(checked_spacing(spacing_mm)) * 1e-3)
+    tia = _numbers(tia_MBq_h_mL, "tia_MBq_h_mL", "give an array [z, y, x]; of a Volume, volume.array")
+    return tia * (math.prod(checked_spacing(spacing_mm)) * 1e-3)
 
 
 def checked_problem(
     tia_MBq_h, density_g_cm3, nuclide: str, spacing_mm, *, material, tissue, chain: bool, allow_negative: bool, options
 ) -> VoxelProblem:
-    """The input of an engine, or an error that says what is wrong with it."""
-    tia = _checked_tia(np.asarray(tia_MBq_h, dtype=float), allow_negative)
-    density = _checked_density(np.asarray(density_g_cm3, dtype=float), tia.shape)
+    """The input of an engine, or an error that says what is wrong with it.
+
+    Raises:
+        InputError: see `dose.voxels.voxel`; also a map that is no array, and a density that is air everywhere.
+    """
+    tia = _checked_tia(_numbers(tia_MBq_h, "tia_MBq_h", PER_VOXEL).astype(float, copy=False), allow_negative)
+    density = _numbers(density_g_cm3, "density_g_cm3", DENSITY).astype(float, copy=False)
+    density = _checked_density(density, tia.shape)
     parent = check_emits(nuclide, chain)
     links = equilibrium_chain(parent.name) if chain else (ChainMember(parent, 1.0),)
     materials = _names(material)
@@ -100,6 +110,14 @@ def _names(material) -> tuple:
     if material is None:
         return ()
     return tuple(material) if isinstance(material, (list, tuple)) else (material,)
+
+
+def _numbers(values, field: str, do: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+        return array if array.dtype.kind in "biuf" else array.astype(float)
+    except (TypeError, ValueError) as error:
+        raise InputError(describe(field, f"a {type(values).__name__}", "an array of numbers", do)) from error
 
 
 def _checked_tia(tia: np.ndarray, allow_negative: bool) -> np.ndarray:
@@ -122,7 +140,12 @@ def _checked_density(density: np.ndarray, shape) -> np.ndarray:
         do = "resample the CT to the activity's grid (average densities, not CT numbers)"
         raise InputError(describe("density_g_cm3", f"shape {density.shape}", f"{shape} as tia_MBq_h, or a number", do))
     least, most = float(density.min()), float(density.max())
-    wrong = not np.isfinite(density).all() or least < 0 or most > DENSEST_G_CM3 or most == 0
+    air = constant("dose", "voxel_air_density")
+    if least >= 0 and most < air:
+        found = f"{least:.4g} to {most:.4g}, which is air everywhere"
+        do = "g/mm3? multiply by 1000; a map without a body in it has no dose"
+        raise InputError(describe("density_g_cm3", found, f"{air:g} g/cm3 or more somewhere", do))
+    wrong = not np.isfinite(density).all() or least < 0 or most > DENSEST_G_CM3
     if wrong:
         found, expected = f"{least:.4g} to {most:.4g}", f"0 to {DENSEST_G_CM3} g/cm3"
         raise InputError(describe("density_g_cm3", found, expected, _density_advice(density, least, most)))

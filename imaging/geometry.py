@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dose.errors import ImageError, describe
+from dose.errors import ImageError, InputError, describe
 
 SAME_GRID_MM = 1e-2
 """Affines that differ by less than this (mm, or mm per voxel) are the same grid: headers keep a few decimals."""
@@ -100,3 +100,21 @@ class Volume:
         how = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[interpolation]
         image = sitk.Resample(self.to_sitk(), grid.to_sitk(), sitk.Transform(), how, outside, sitk.sitkFloat32)
         return Volume(sitk.GetArrayFromImage(image), grid.affine)
+
+
+HELD_AS = ("volume", "probability")
+"""Under these names the records of this package hold the volume that is meant."""
+
+
+def as_volume(given: object, field: str) -> Volume:
+    """What was given as `field`, once it is known to be a volume.
+
+    Raises:
+        InputError: anything else: an image series or a result that holds a volume, a bare array, None.
+    """
+    if isinstance(given, Volume):
+        return given
+    held = [name for name in HELD_AS if isinstance(getattr(given, name, None), Volume)]
+    do = f"give its .{held[0]}" if held else "give imaging.Volume(array, affine)"
+    found = "None" if given is None else f"a {type(given).__name__}"
+    raise InputError(describe(field, found, "a Volume", do))

@@ -26,7 +26,7 @@ def add_network_commands(app: typer.Typer, told_in_words: Callable[[Command], Co
 
 
 def networks():
-    """List the networks: what each is for, whether it is used without being asked for, and its weights."""
+    """List the networks: what each is for, whether its call uses it unasked, and its weights."""
     from twin.networks import networks_table
 
     frame = networks_table()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from dose.errors import InputError, describe, nearest
+from dose.learning.folders import folder_of
+from dose.learning.recipe import folder
 
 if TYPE_CHECKING:
     from dose.learning.recipe import Recipe
@@ -53,7 +54,7 @@ NETWORKS: dict[str, Listed] = {
 """The networks by name."""
 
 
-COLUMNS = ("network", "for", "default", "weights", "kB", "checksum")
+COLUMNS = ("network", "for", "default", "weights", "kB", "checksum", "from")
 
 
 def recipe_of(name: str) -> Recipe:
@@ -70,12 +71,18 @@ def recipe_of(name: str) -> Recipe:
 
 
 def networks_table() -> pd.DataFrame:
-    """A row for each network: what it is for, whether it is used unasked, weights, size, checksum."""
+    """A row for each network: what it is for, whether its own call uses it unasked, weights, size, checksum, and
+    whether the weights are those shipped or of the folder that THERATWIN_WEIGHTS names.
+
+    Raises:
+        InputError: THERATWIN_WEIGHTS names no folder.
+    """
     return pd.DataFrame([_row(name) for name in NETWORKS], columns=list(COLUMNS))
 
 
 def _row(name: str) -> dict:
-    where = _package_folder(NETWORKS[name].package) / "weights"
+    shipped = folder(NETWORKS[name].package, "weights")
+    where = folder_of(name, NETWORKS[name].package) or shipped
     card_file, file = where / f"{name}.json", where / f"{name}.safetensors"
     row = {
         "network": name,
@@ -84,6 +91,7 @@ def _row(name: str) -> dict:
         "weights": 0,
         "kB": 0.0,
         "checksum": "no weights",
+        "from": "shipped" if where == shipped else str(where),
     }
     if not (card_file.exists() and file.exists()):
         return row
@@ -91,7 +99,3 @@ def _row(name: str) -> dict:
     whole = hashlib.sha256(content).hexdigest() == card["sha256"]
     size = {"weights": sum(run["weights"] for run in card["runs"]), "kB": round(len(content) / 1000, 1)}
     return row | size | {"default": bool(card.get("default", False)), "checksum": "good" if whole else "WRONG"}
-
-
-def _package_folder(package: str) -> Path:
-    return Path(__file__).resolve().parent.parent.joinpath(*package.split("."))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ORGAN_METHODS = ("auto", "network", "classical", "totalsegmentator", "nnunet", "none")
 SEXES = ("male", "female")
 LESION_METHODS = ("auto", "network", "classical", "none")
+SIMULATED_ONLY = "organs: drawn by a network that learned from simulated bodies only (docs/ai/organs.md): look at them"
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def draw_regions(
         organs = {name: _onto(mask, scan.volume) for name, mask in found.masks().items()}
         organs = {name: mask for name, mask in organs.items() if mask.array.any()}
         notes += [*found.notes, *(f"organs: {reason}" for reason in found.choice.reasons)]
+        if found.choice.method == "network" and settings.organs in ("auto", "network"):
+            notes.append(SIMULATED_ONLY)
         if found.choice.method == "classical" and scan.sex not in SEXES:
             notes.append("organs: the patient's sex is not stated: by the man's atlas")
     lesions: dict[str, Volume] = {}

@@ -17,6 +17,9 @@ from twin.study import split_tracer
 if TYPE_CHECKING:
     from imaging.networks.lesions_result import LesionSegmentation
 
+LIE_IN = ("bone", "red_marrow", "lungs", "muscle", "blood", "prostate", "remainder")
+"""Regions that are no organs of physiological uptake: their masks hide no lesion."""
+
 
 def scan_of(images: StudyImages, mark: str | None = None) -> ImageSeries:
     """The scan whose hash begins with `mark`; else the first PET that has a CT in its frame, else the first SPECT that
@@ -67,17 +70,23 @@ def lesions_of(
     family: str,
     method: str,
 ) -> tuple[LesionSegmentation, list[str]]:
-    """Lesions of the scan, and what is to be said; a SPECT's are looked for with the diagnostic PET's as prior."""
-    hu = ct.volume if ct is not None else None
+    """Lesions of the scan, and what is to be said; a SPECT's are looked for with the diagnostic PET's as prior.
+
+    None is called in an organ, but for the liver and for `LIE_IN`, which an outside segmentation may bring.
+    """
+    hu, organs = ct.volume if ct is not None else None, {name: m for name, m in organs.items() if name not in LIE_IN}
     if scan.modality == "PET":
         return _pet_lesions(scan, hu, organs, family, method), []
     prior, said = _prior(images, scan, family, organs)
     from imaging.networks.lesions_spect import segment_lesions_spect
 
-    found = segment_lesions_spect(
-        scan.volume, hu, tracer=family, prior=prior, nuclide=nuclide_name(scan), organs=organs, method=method
-    )
-    return found, said
+    words = {"tracer": family, "nuclide": nuclide_name(scan), "organs": organs, "method": method}
+    try:
+        return segment_lesions_spect(scan.volume, hu, prior=prior, **words), said
+    except ImageError as error:
+        if prior is None:
+            raise
+        return segment_lesions_spect(scan.volume, hu, **words), [*said, f"and then not used: {error}"]
 
 
 def _pet_lesions(scan: ImageSeries, ct: Volume | None, organs, family: str, method: str) -> LesionSegmentation:

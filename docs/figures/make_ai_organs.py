@@ -42,7 +42,7 @@ def examples() -> None:
         _grey(row[0], scan, y, stretch)
         for axis, labels, words in zip(row[1:], shown, ("truth", "network", "atlas")):
             _grey(axis, scan, y, stretch)
-            plane = np.ma.masked_equal(labels[:, y], 0)
+            plane = np.ma.masked_equal(_coronal(labels, scan, y), 0)
             axis.imshow(plane, origin="lower", cmap="tab10", vmin=1, vmax=10, alpha=0.8, aspect=stretch)
             axis.set_title(f"{scan.name.split('-')[0]}: {words}", fontsize=9)
     _save(figure, "ai-organs-examples.png", dpi=50)
@@ -62,11 +62,20 @@ def bars() -> None:
     _save(figure, "ai-organs-dice.png")
 
 
+def _coronal(array: np.ndarray, scan, y: int) -> np.ndarray:
+    """A coronal slice with the patient's left on the right, however columns are stored."""
+    return array[:, y] if scan.ct.affine[0, 0] > 0 else array[:, y, ::-1]
+
+
 def _grey(axis, scan, y: int, stretch: float) -> None:
-    axis.imshow(scan.ct.array[:, y], origin="lower", cmap="gray", vmin=-150, vmax=200, aspect=stretch)
+    axis.imshow(_coronal(scan.ct.array, scan, y), origin="lower", cmap="gray", vmin=-150, vmax=200, aspect=stretch)
     if scan.emission is not None:
         axis.imshow(
-            np.maximum(scan.emission.array[:, y], 0) ** 0.5, origin="lower", cmap="hot", alpha=0.35, aspect=stretch
+            np.maximum(_coronal(scan.emission.array, scan, y), 0) ** 0.5,
+            origin="lower",
+            cmap="hot",
+            alpha=0.35,
+            aspect=stretch,
         )
     axis.axis("off")
 

@@ -67,12 +67,14 @@ def train(
         device: of torch; a GPU where there is one.
 
     Raises:
-        InputError: no such size, minutes not above zero, a loss that is no number.
+        InputError: no such size or device, minutes not above zero, a folder that cannot be made, a loss that is no
+            number.
     """
     if minutes is not None and not minutes > 0:
         raise InputError(describe("minutes", f"{minutes:g}", "above zero", "give more, or leave it out"))
     config = recipe.config(size)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    _made(out)
     begin = time.perf_counter()
     cases = cases_of(recipe, config, training_seeds(config), progress)
     held_out = cases_of(recipe, config, held_out_seeds(config), progress)
@@ -88,6 +90,26 @@ def train(
     if recipe.after is not None:
         recipe.after(out)
     return path
+
+
+def _usable(device: str) -> str:
+    try:
+        torch.empty(1, device=device).fill_(1.0)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        found = f'"{device}" ({str(error).splitlines()[0][:80]})'
+        raise InputError(describe("device", found, "one that this torch has", "take cpu, or leave it out")) from error
+    return device
+
+
+def _made(out: Path) -> None:
+    """A folder that nothing can be written to is told before hours of training, not after."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".begun").touch()
+        (out / ".begun").unlink()
+    except OSError as error:
+        found = f'"{out}" ({error.strerror})'
+        raise InputError(describe("out", found, "a folder that can be written to", "name another one")) from error
 
 
 def _trained(

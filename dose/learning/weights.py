@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,14 @@ from safetensors.torch import load, save
 from torch import nn
 
 from dose.errors import InputError, describe
-from dose.learning.recipe import Config, Recipe, folder
+from dose.learning.folders import folder_of
+from dose.learning.recipe import Config, Recipe
 
 MOST_BYTES = 8_000_000
 """Of one network's weights; all that ship stay under 20 MB."""
 
-ENVIRONMENT = "THERATWIN_WEIGHTS"
-"""Folder with a user's own weights, looked into first."""
-
+MOST_WORDS = 80
+"""Characters of another library's error that are passed on."""
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
 """What a damaged card or file raises."""
@@ -81,32 +80,35 @@ def save_weights(where: Path, recipe: Recipe, config: Config, members: Sequence[
     return where / f"{recipe.name}.safetensors"
 
 
-def load_weights(recipe: Recipe, where: Path | None = None) -> Trained:
+def load_weights(recipe: Recipe, where: str | Path | None = None) -> Trained:
     """The trained network, of `where`, of the folder that THERATWIN_WEIGHTS names, or as shipped.
 
     Raises:
         InputError: no weights there, a checksum that is wrong, weights of another architecture.
     """
-    found = next((p for p in weights_folders(recipe.package, where) if (p / f"{recipe.name}.json").exists()), None)
-    if found is None:
-        do = f"train them: theratwin train {recipe.name}"
-        raise InputError(describe(f"weights of {recipe.name}", "none", f"{recipe.name}.safetensors", do))
-    return _loaded(recipe, found, (found / f"{recipe.name}.json").stat().st_mtime_ns)
+    return _of(recipe, folder_of(recipe.name, recipe.package, where))
 
 
-def weights_folders(package: str, where: Path | None = None) -> list[Path]:
-    """Folders in which weights of a package's networks are looked for, in order: `where` alone, or else the one that
-    THERATWIN_WEIGHTS names before the shipped ones."""
-    own = os.environ.get(ENVIRONMENT)
-    return [where] if where else [*([Path(own)] if own else []), folder(package, "weights")]
+def found_weights(recipe: Recipe, where: str | Path | None = None) -> tuple[Trained | None, str]:
+    """As `load_weights`, but None and the reason where there are none to use.
 
-
-def found_weights(recipe: Recipe, where: Path | None = None) -> tuple[Trained | None, str]:
-    """As `load_weights`, but None and the reason where there are none to use."""
+    Raises:
+        InputError: THERATWIN_WEIGHTS names no folder.
+    """
+    found = folder_of(recipe.name, recipe.package, where)
     try:
-        return load_weights(recipe, where), ""
+        return _of(recipe, found), ""
     except InputError as error:
         return None, str(error)
+
+
+def _of(recipe: Recipe, found: Path | None) -> Trained:
+    card = found and found / f"{recipe.name}.json"
+    if not found or not card or not card.exists():
+        there = f"{recipe.name}.safetensors without its card" if found else "none"
+        do = f"train them (theratwin train {recipe.name}; see docs/ai/{recipe.name}.md), or put both files there"
+        raise InputError(describe(f"weights of {recipe.name}", there, f"{recipe.name}.json and .safetensors", do))
+    return _loaded(recipe, found, card.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
@@ -116,7 +118,10 @@ def _loaded(recipe: Recipe, where: Path, written: int) -> Trained:
     except InputError:
         raise
     except UNREADABLE as error:
-        found, do = f"what cannot be read ({type(error).__name__})", "fetch or train the weights again"
+        found, do = (
+            f"what cannot be read ({type(error).__name__}: {str(error)[:MOST_WORDS]})",
+            "fetch or train the weights again",
+        )
         raise InputError(describe(f"weights of {recipe.name}", found, "a card and safetensors", do)) from error
 
 

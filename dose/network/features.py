@@ -65,8 +65,8 @@ def learned_organ_doses(
         weights: folder of a user's own.
 
     Raises:
-        InputError: an unknown or impossible field, no SUV, another method, no trained weights (the regression lies in
-            their card).
+        InputError: an unknown or impossible field, fields that contradict each other, no SUV, another method, no
+            trained weights (the regression lies in their card).
     """
     record = record_of(features)
     if classical not in CLASSICAL:

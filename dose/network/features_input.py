@@ -48,6 +48,12 @@ PLAIN = ("female",)
 WORDS = ("sex", "lesions")
 """Further keys of a record."""
 
+LISTED = 10
+"""Lesions from which on a list may hold a part of them, as those of the training patients do."""
+
+ROUNDED = 0.9
+"""Of a value, above which another that cannot be below it may lie: reports round SUVs to one or two digits."""
+
 
 class Record(NamedTuple):
     """One patient's features [feature] and its lesions' [lesion, feature], logs, NaN where missing."""
@@ -71,14 +77,15 @@ def record_of(features) -> Record:
     and NaN are missing.
 
     Raises:
-        InputError: an unknown name, a value that is no number above zero, a record without any SUV.
+        InputError: an unknown name, a value that is no number above zero, a record without any SUV, or one that
+            contradicts itself: sex, the number of lesions, the hottest of them, a highest SUV below the mean.
     """
     given = _mapping(features, "features")
     _known(given, (*FEATURES, *WORDS), "features")
     values = {name: _number(given.get(name), name) for name in FEATURES}
-    if given.get("sex") is not None:
-        values["female"] = _female(given["sex"])
+    values["female"] = _female(given.get("sex"), values["female"])
     rows = [_lesion(row, k) for k, row in enumerate(_rows(given.get("lesions")))]
+    _agreeing(values, rows)
     patient = logs([values[name] for name in FEATURES])
     if not np.isfinite(patient[[name.startswith("suv") for name in FEATURES]]).any():
         do = "give what the PET shows, at least of one organ"
@@ -95,7 +102,7 @@ def _mapping(given, field: str) -> dict:
 
 def _rows(lesions) -> Sequence:
     """The list of lesions; none where it is missing, as a cell of a table may be."""
-    if lesions is None or (isinstance(lesions, float) and math.isnan(lesions)):
+    if _missing(lesions):
         return ()
     if isinstance(lesions, (list, tuple)):
         return lesions
@@ -118,7 +125,29 @@ def _lesion(given, number: int) -> list[float]:
     if math.isnan(values[1]):
         do = "give volume_mL, suv_mean and suv_max of each lesion, at least suv_mean"
         raise InputError(describe(f"{field}: suv_mean", "none", "a mean SUV", do))
+    if values[2] < ROUNDED * values[1]:
+        found = f"{values[2]:g} beside suv_mean {values[1]:g}"
+        raise InputError(describe(f"{field}: suv_max", found, "at least suv_mean", "correct one of the two"))
     return values
+
+
+def _agreeing(values: Mapping[str, float], rows: Sequence[Sequence[float]]) -> None:
+    """Raises an InputError where the patient's features cannot be those of the lesions given; NaN agrees with all."""
+    count, hottest = values["lesion_count"], values["suv_max_hottest"]
+    if math.isfinite(count) and abs(count - round(count)) > 1e-6:
+        raise InputError(describe("lesion_count", f"{count:g}", "a whole number", "count the lesions"))
+    if rows and not (math.isnan(count) or round(count) == len(rows) or LISTED <= len(rows) < count):
+        expected = f"their number (a list of {LISTED} or more may be a part of them)"
+        do = "give every lesion, or leave lesion_count out"
+        raise InputError(describe("lesion_count", f"{count:g} beside {len(rows)} lesions", expected, do))
+    highest = float(np.nanmax([row[1:] for row in rows])) if rows else math.nan
+    if hottest < ROUNDED * highest:
+        found = f"{hottest:g} beside a lesion of {highest:g}"
+        raise InputError(describe("suv_max_hottest", found, "the highest of all lesions", "correct one of the two"))
+
+
+def _missing(value) -> bool:
+    return value is None or (isinstance(value, (float, np.floating)) and math.isnan(value))
 
 
 def _number(value, name: str) -> float:
@@ -135,7 +164,15 @@ def _number(value, name: str) -> float:
     raise InputError(describe(name, f"{found:g}", wanted, "correct it, or leave it out"))
 
 
-def _female(sex) -> float:
-    if sex in ("male", "female"):
-        return float(sex == "female")
-    raise InputError(describe("sex", repr(sex)[:40], '"male" or "female"', "choose one of the two, or leave it out"))
+def _female(sex, female: float) -> float:
+    """`female` as `sex` says it, or as it is given itself."""
+    if _missing(sex):
+        return female
+    if sex not in ("male", "female"):
+        raise InputError(
+            describe("sex", repr(sex)[:40], '"male" or "female"', "choose one of the two, or leave it out")
+        )
+    found = float(sex == "female")
+    if not math.isnan(female) and female != found:
+        raise InputError(describe("sex", f"{sex} beside female={female:g}", "one of the two", "leave one of them out"))
+    return found

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dose.learning.recipe import Case, Config
+from dose.learning.spread import spread_error
 from imaging.networks.denoise import TRUNCATE, channels, level
 from imaging.recovery import FWHM_PER_SIGMA
 
@@ -19,9 +20,6 @@ Poisson noise asks."""
 
 SD_SHARE = 0.2
 """Weight in the loss of how well the sd foretells the error."""
-
-SD_PER_MEAN = float(np.sqrt(np.pi / 2))
-"""Sd of a Gaussian error over the mean of its absolute value."""
 
 
 def batch(cases: Sequence[Case], random: np.random.Generator, config: Config) -> Mapping[str, np.ndarray]:
@@ -104,5 +102,5 @@ def loss(model: nn.Module, drawn: Mapping[str, Tensor]) -> Tensor:
         found = model(seen).float()
     error = found[:, 0] - drawn["target"][:, 0]
     local = functional.relu(seen[:, -2]) + FLOOR
-    of_sd = found[:, 1] - SD_PER_MEAN * error.detach().abs()
+    of_sd = spread_error(error, found[:, 1])
     return ((error**2 + SD_SHARE * of_sd**2) / local).mean()

@@ -15,7 +15,7 @@ import numpy as np
 from dose.learning.cases import Case, Progress, silent
 from dose.learning.recipe import Config, Recipe
 from dose.learning.weights import found_weights
-from imaging.geometry import Volume
+from imaging.geometry import Volume, as_volume
 from imaging.networks import denoise, denoise_batches
 from imaging.networks.acquisitions import FIELDS, HALF_WIDTH_mm, trunk
 from imaging.networks.denoise import Denoised, Filter, denoised
@@ -54,9 +54,10 @@ def denoised_pet(
         progress: called with slices done.
 
     Raises:
-        InputError: a nuclide without positrons, an image that is too small or holds no activity, another method,
-            "network" without weights.
+        InputError: a nuclide without positrons, what is no volume, an image that is too small or holds no activity,
+            another method, "network" without weights.
     """
+    as_volume(volume, "volume")
     trained, why = found_weights(RECIPE, weights)
     more, how = {RANGE: positron_range(nuclide).mean_mm}, {"mirrors": denoise.MIRRORS, "finish": put_back}
     return denoised(volume, trained, why, FILTER, method=method, more=more, **how, progress=progress)

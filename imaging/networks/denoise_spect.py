@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from dose.learning.cases import Case, Progress, silent
+from dose.learning.ranges import positive
 from dose.learning.recipe import Config, Recipe
 from dose.learning.weights import found_weights
-from imaging.geometry import Volume
+from imaging.geometry import Volume, as_volume
 from imaging.networks import denoise, denoise_batches
 from imaging.networks.acquisitions import Acquisition, Physics, acquisition, image
 from imaging.networks.denoise import Denoised, Filter, denoised
@@ -41,8 +42,11 @@ def denoised_spect(
         progress: called with slices done.
 
     Raises:
-        InputError: an image that is too small or holds no activity, another method, "network" without weights.
+        InputError: what is no volume or no energy, an image that is too small or holds no activity, another method,
+            "network" without weights.
     """
+    as_volume(volume, "volume")
+    positive(line_keV=line_keV)
     trained, why = found_weights(RECIPE, weights)
     more = {LINE: line_keV}
     return denoised(volume, trained, why, FILTER, method=method, more=more, mirrors=denoise.MIRRORS, progress=progress)

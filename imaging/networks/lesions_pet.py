@@ -14,14 +14,15 @@ import numpy as np
 
 from dose.errors import ImageError, InputError, describe
 from dose.learning.cases import Case, Progress, silent
-from dose.learning.ranges import choose
+from dose.learning.ranges import choose, with_reasons
 from dose.learning.recipe import Config, Recipe
 from dose.learning.weights import Trained, found_weights
-from imaging.geometry import Volume
+from imaging.geometry import Volume, as_volume
+from imaging.networks.given import check_grid, ct_doubts, organ_masks
 from imaging.networks.lesions_cases import MARGIN, Look, lesion_case, organ_channel, seen, slab
 from imaging.networks.lesions_features import axial_grid, body_mask, image_features
 from imaging.networks.lesions_planes import compressed, ct_channel, planar_network, segmentation_loss, three_planes
-from imaging.networks.lesions_result import LesionSegmentation, lesion_segmentation, outside_organs
+from imaging.networks.lesions_result import LesionSegmentation, least_mL, lesion_segmentation, outside_organs
 from imaging.networks.organs_input import on_grid
 from imaging.noise_model import NoiseModel
 from imaging.segmentation.fuzzy import fuzzy_lesions
@@ -38,7 +39,7 @@ DROP_CT = 0.1
 SLICES_A_SLAB = 3
 """Training slices from each slab that is drawn, every second one."""
 
-THRESHOLD, LEAST_PEAK = 0.01, 0.7
+THRESHOLD, LEAST_PEAK = 0.01, 0.9
 """Probability of a lesion's voxels, and of its surest one, chosen on 16 held-out scans (docs/ai/lesions_pet.md). The
 first is low because the cut at a share of the maximum, not the probability, says where a lesion ends."""
 
@@ -62,8 +63,8 @@ def segment_lesions(
     Args:
         ct: HU in the same frame of reference; the network does without, less well.
         tracer: "psma" or "sstr"; any other is out of the network's range.
-        organs: masks by name (`dose.regions`) on the PET's grid, of physiological uptake; no lesion is called within
-            them but in the liver, and classical methods are of little use without.
+        organs: masks by name (`dose.regions`, in any spelling) on the PET's grid, of physiological uptake; no lesion is
+            called within them but in the liver, and classical methods are of little use without.
         method: "auto", "network" or "classical".
         rule: of the classical method: "fixed", "liver", "share" (`imaging.segmentation`) or "fuzzy".
         activity: Bq/mL on the PET's grid, for the lesions' activity (TLA).
@@ -71,21 +72,24 @@ def segment_lesions(
         minimum_volume_mL: of a lesion, 0.5 where not given.
 
     Raises:
-        ImageError: a PET without any uptake, negative on the whole, or masks on another grid.
-        InputError: an unknown method or rule; "network" without weights.
+        ImageError: a PET without any uptake or an activity map without any, negative on the whole; masks or activity
+            on another grid; a CT that covers none of the uptake.
+        InputError: an unknown method or rule; "network" without weights; what is no volume, number or mask by name;
+            a lesion among the organs.
     """
+    checked(pet_suv, "pet_suv")
     if rule not in RULES:
         raise InputError(describe("rule", f'"{rule}"', f"one of {RULES}", "choose one"))
-    checked(pet_suv, "pet_suv")
-    least = default_of("any", "minimum_volume") if minimum_volume_mL is None else minimum_volume_mL
+    _check_activity(activity, pet_suv)
+    least, doubts = least_mL(minimum_volume_mL), ct_doubts(ct, pet_suv, "the PET's uptake")
+    organs, unknown = organ_masks(organs, pet_suv)
     trained, why = found_weights(RECIPE, weights)
     found = image_features(pet_suv, ct)
     choice = choose(method, trained and trained.limits, found, default=bool(trained and trained.default), why=why)
     if tracer not in TRACERS:
-        said = (f'tracer is "{tracer}", trained for {" and ".join(TRACERS)}',)
-        choice = replace(
-            choice, method="classical" if method == "auto" else choice.method, reasons=choice.reasons + said
-        )
+        doubts += (f'tracer is "{tracer}", trained for {" and ".join(TRACERS)}',)
+    choice = with_reasons(choice, method, doubts)
+    choice = replace(choice, reasons=choice.reasons + unknown)
     if choice.method == "network":
         assert trained is not None
         planes = probabilities(trained, pet_suv, ct, TRACERS.get(tracer, 0.5), organs, progress)
@@ -122,12 +126,22 @@ def probabilities(trained: Trained, pet_suv: Volume, ct, tracer: float, organs, 
 
 
 def checked(image: Volume, name: str) -> None:
-    """Raises ImageError where an image holds nothing to segment."""
+    """Raises InputError for what is no volume, ImageError where it holds nothing to segment."""
+    as_volume(image, name)
     if not (image.array.max() > 0 and image.array.mean(dtype=float) > 0):
         found = f"values from {image.array.min():g} to {image.array.max():g}"
         raise ImageError(describe(name, found, "uptake above zero", "check units and corrections"))
     if min(image.array.shape) < 2:
         raise ImageError(describe(name, f"shape {image.array.shape}", "two voxels or more a side", "give the volume"))
+
+
+def _check_activity(activity: Volume | None, pet_suv: Volume) -> None:
+    if activity is None:
+        return
+    check_grid(as_volume(activity, "activity"), pet_suv, "activity")
+    if not activity.array.sum(dtype=float) > 0:
+        found, do = "a sum that is not above zero", "give Bq/mL, or leave it out"
+        raise ImageError(describe("activity", found, "activity above zero on the whole", do))
 
 
 def _classical(pet_suv: Volume, rule: str, organs, least: float) -> np.ndarray:

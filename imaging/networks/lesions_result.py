@@ -10,10 +10,18 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label, maximum_filter
 
-from dose.learning.ranges import Choice
+from dose.learning.ranges import Choice, not_negative
 from imaging.geometry import Volume
 from imaging.noise_model import NoiseModel, noise_of_width
-from imaging.tumour_burden import NORMAL_95, Interval, Lesion, LesionBurden, lesion_burden, lesion_masks
+from imaging.tumour_burden import (
+    NORMAL_95,
+    Interval,
+    Lesion,
+    LesionBurden,
+    default_of,
+    lesion_burden,
+    lesion_masks,
+)
 
 NOISE_SHARE = 0.1
 """Sd of a voxel over the image's 99th percentile within lesions, where no noise model is given: a working value."""
@@ -146,6 +154,18 @@ def _with(tops: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The pieces of a mask that hold one of the tops."""
     pieces = label(mask, structure=TOUCHING)[0]  # type: ignore[index]
     return np.isin(pieces, np.setdiff1d(np.unique(pieces[tops & mask]), [0]))
+
+
+def least_mL(minimum_volume_mL: float | None) -> float:
+    """The least volume of a lesion: 0.5 mL where none is given.
+
+    Raises:
+        InputError: no number, or one below zero.
+    """
+    if minimum_volume_mL is None:
+        return default_of("any", "minimum_volume")
+    not_negative(minimum_volume_mL=minimum_volume_mL)
+    return float(minimum_volume_mL)
 
 
 def outside_organs(planes: np.ndarray, organs: Mapping[str, Volume] | None) -> np.ndarray:

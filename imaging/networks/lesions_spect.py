@@ -18,24 +18,30 @@ import torch
 from scipy.ndimage import label
 from torch import nn
 
-from dose.errors import InputError, describe
+from dose.errors import ImageError, InputError, describe
 from dose.learning.cases import Case, Progress, silent
-from dose.learning.ranges import choose
+from dose.learning.ranges import choose, with_reasons
 from dose.learning.recipe import Config, Recipe
 from dose.learning.weights import Trained, amend_card, found_weights
-from imaging.geometry import Volume
+from imaging.geometry import Volume, as_volume
 from imaging.networks import lesions_pet
+from imaging.networks.given import NONE_COVERED, ct_doubts, organ_masks
 from imaging.networks.lesions_cases import MARGIN, Slab, lesion_case, organ_channel, place, seen
 from imaging.networks.lesions_features import BODY_HU, axial_grid, body_mask, image_features
 from imaging.networks.lesions_pet import AIR_HU, DROP_CT, SLICES_A_SLAB, TRACERS, checked, look_of, organs_on
 from imaging.networks.lesions_planes import compressed, ct_channel, planar_network, segmentation_loss, three_planes
 from imaging.networks.lesions_prior import NO_PRIOR, fates, prior_channel, shrunk
-from imaging.networks.lesions_result import TOUCHING, LesionSegmentation, lesion_segmentation, outside_organs
+from imaging.networks.lesions_result import (
+    TOUCHING,
+    LesionSegmentation,
+    least_mL,
+    lesion_segmentation,
+    outside_organs,
+)
 from imaging.networks.organs_input import on_grid
 from imaging.noise_model import NoiseModel
 from imaging.segmentation.fuzzy import fuzzy_lesions
 from imaging.segmentation.thresholds import LIVER, exclude_organs, threshold_lesions
-from imaging.tumour_burden import default_of
 
 EXTRA = 4
 """Channels beside the slices: CT, organs, tracer, prior."""
@@ -51,6 +57,12 @@ COVERED = 0.99
 """A prior that covers this part of the body in the field, or more, covers it."""
 
 RULES = ("copied", "fixed", "share", "fuzzy")
+ALONE = dict.fromkeys(RULES, "the rule looks at the SPECT alone") | {
+    "copied": "no lesion is looked for where it does not reach",
+    "network": "the SPECT alone is looked at elsewhere",
+}
+"""What becomes of a body that the prior does not cover, by rule, or of the network."""
+
 COPIED = 0.5
 """Probability from which on a prior's voxels are copied."""
 
@@ -83,28 +95,31 @@ def segment_lesions_spect(
 
     Args:
         prior: probability of lesion on the diagnostic PET, registered to the SPECT (`lesions_pet`); any grid. Where it
-            does not reach, or is negative (`NO_PRIOR`), the PET has said nothing: the network looks at the SPECT alone.
-        organs: masks by name on the SPECT's grid; no lesion is called within them but in the liver.
+            does not reach, or is negative (`NO_PRIOR`), the PET has said nothing: the network looks at the SPECT alone,
+            "copied" finds nothing.
+        organs: masks by name (`dose.regions`, in any spelling) on the SPECT's grid; no lesion is called within them but
+            in the liver.
         method: "auto", "network" or "classical"; "auto" takes the classical rule, as the weights that ship are no
             default; with weights that are, the network within its range and where a prior is given.
         rule: of the classical method: "copied" takes the prior at 1/2 and above (where one is given, the default);
             "fixed", "share" (the default without prior) and "fuzzy" look at the SPECT from 4 times its mean on.
 
     Raises:
-        ImageError: a SPECT without activity, masks on another grid.
-        InputError: an unknown method or rule; "copied" without prior; a prior that is no probability.
+        ImageError: a SPECT without activity, masks on another grid, a CT or a prior that covers none of the SPECT.
+        InputError: an unknown method or rule; "copied" without prior; a prior that is no probability; what is no
+            volume, number or mask by name; a lesion among the organs.
     """
     rule = rule or ("copied" if prior is not None else "share")
     _check(spect, prior, rule)
-    least = default_of("any", "minimum_volume") if minimum_volume_mL is None else minimum_volume_mL
+    least, doubts = least_mL(minimum_volume_mL), ct_doubts(ct, spect, "the SPECT's activity")
+    organs, unknown = organ_masks(organs, spect)
     level = spect.with_array(spect.array / _body_mean(spect, ct))
     trained, why = found_weights(RECIPE, weights)
     choice = choose(method, trained and trained.limits, _features(level, ct), default=_earned(trained, prior), why=why)
-    said = (*_other(nuclide, tracer), *_uncovered(prior, level, ct))
-    if said:
-        choice = replace(
-            choice, method="classical" if method == "auto" else choice.method, reasons=choice.reasons + said
-        )
+    elsewhere = ALONE["network" if method == "network" else rule]
+    said = (*_other(nuclide, tracer), *doubts, *_uncovered(prior, level, ct, elsewhere))
+    choice = with_reasons(choice, method, said)
+    choice = replace(choice, reasons=choice.reasons + unknown)
     if choice.method == "network":
         assert trained is not None
         planes = _probabilities(trained, level, ct, TRACERS.get(tracer, 0.5), organs, prior, progress)
@@ -123,7 +138,12 @@ def _check(spect: Volume, prior: Volume | None, rule: str) -> None:
     if rule not in RULES or (rule == "copied" and prior is None):
         expected = f"one of {RULES}, copied only with a prior"
         raise InputError(describe("rule", f'"{rule}"', expected, "choose one"))
-    if prior is not None and not (prior.array.min() >= NO_PRIOR - 1e-6 and prior.array.max() <= 1 + 1e-6):
+    if prior is not None:
+        _check_probability(as_volume(prior, "prior"))
+
+
+def _check_probability(prior: Volume) -> None:
+    if not (prior.array.min() >= NO_PRIOR - 1e-6 and prior.array.max() <= 1 + 1e-6):
         found = f"values from {prior.array.min():g} to {prior.array.max():g}"
         expected = f"probabilities from 0 to 1, {NO_PRIOR:g} where there is none"
         raise InputError(describe("prior", found, expected, "give LesionSegmentation.probability"))
@@ -136,14 +156,20 @@ def _other(nuclide: str, tracer: str) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _uncovered(prior: Volume | None, level: Volume, ct: Volume | None) -> tuple[str, ...]:
-    """In words, that a prior does not reach over the body in the field."""
+def _uncovered(prior: Volume | None, level: Volume, ct: Volume | None, elsewhere: str) -> tuple[str, ...]:
+    """In words, that a prior does not reach over the body in the field, and what is done there.
+
+    Raises:
+        ImageError: it reaches over none of it.
+    """
     if prior is None:
         return ()
     hu = ct.resampled_onto(level, outside=AIR_HU).array if ct is not None else None
     share = float(np.mean(prior_on(prior, level)[body_mask(level.array, hu)] > NO_PRIOR))
-    known = "the SPECT alone is looked at elsewhere"
-    return (f"the prior covers {share:.0%} of the body in the field; {known}",) if share < COVERED else ()
+    if share < NONE_COVERED:
+        do = "register it to the SPECT, or leave it out"
+        raise ImageError(describe("prior", "one that covers none of the SPECT", "a prior of the same place", do))
+    return (f"the prior covers {share:.0%} of the body in the field; {elsewhere}",) if share < COVERED else ()
 
 
 def prior_on(prior: Volume, grid: Volume) -> np.ndarray:

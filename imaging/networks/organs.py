@@ -18,13 +18,24 @@ from torch.nn import functional
 
 from dose.learning.cases import Progress, silent
 from dose.learning.patches import patchwise
-from dose.learning.ranges import Choice, choose
+from dose.learning.ranges import Choice, choose, with_reasons
 from dose.learning.recipe import Case, Config, Recipe
 from dose.learning.unet import UNet
 from dose.learning.weights import Trained, found_weights
 from imaging.geometry import Volume
+from imaging.networks.given import covered_part, same_place
 from imaging.networks.organs_data import Spread, batch, case, whole
-from imaging.networks.organs_input import HEIGHT, MEDIAN_HU, body_mask, checked, inputs_of, pieces_of, prepared
+from imaging.networks.organs_input import (
+    FINEST,
+    HEIGHT,
+    HOTTEST,
+    MEDIAN_HU,
+    body_mask,
+    checked,
+    inputs_of,
+    pieces_of,
+    prepared,
+)
 from imaging.networks.organs_result import ORGANS, OrganSegmentation, measured
 
 CHANNELS = 4
@@ -56,7 +67,7 @@ LEAST_mL = {
 EVEN, SPARE = 0.5, 0.01
 """Probability that parts an organ from what is round it, and how far voxels of the network's grid stay from it."""
 
-SD_PER_DOUBT = 0.55
+SD_PER_DOUBT = 0.61
 """Rms error of a volume over its doubtful volume, the sum of 2 p (1 - p): of the shipped 3D weights on eight held-out
 PET/CT."""
 
@@ -134,8 +145,8 @@ def segment_organs(
         progress: told of patches.
 
     Raises:
-        InputError: another modality or method; "network" without weights.
-        ImageError: images that cannot be segmented.
+        InputError: another modality or method; "network" without weights; what is no volume.
+        ImageError: images that cannot be segmented, or an emission image that covers none of the body on the CT.
     """
     return segmented(RECIPE, whole_volume, emission, ct, modality, method, sex, weights, progress)
 
@@ -160,13 +171,23 @@ def segmented(
     trained, why = found_weights(recipe, weights)
     voxel_mm = float(trained.card["data"]["voxel_mm"]) if trained else 6.0
     inputs, found, grid = inputs_of(emission, ct, voxel_mm)
-    bounds = None if trained is None else {k: v for k, v in trained.limits.items() if emission or "hottest" not in k}
+    bounds = (
+        None if trained is None else {k: v for k, v in trained.limits.items() if emission or k not in (HOTTEST, FINEST)}
+    )
     choice = choose(method, bounds, found, default=bool(trained and trained.default), why=why)
+    choice = with_reasons(choice, method, _elsewhere(emission, grid))
     if choice.method == "classical" or trained is None:
         from imaging.networks.organs_atlas import by_atlas
 
         return by_atlas(emission, ct, sex=sex, choice=choice, progress=progress)
     return _result(predict(trained, inputs, progress), grid, ct, choice)
+
+
+def _elsewhere(emission: Volume | None, grid: Volume) -> tuple[str, ...]:
+    """In words, that the emission image covers too little of the body on the grid's CT; raises where it covers none."""
+    body = body_mask(grid.array).astype(np.float32)
+    covered = 1.0 if emission is None else covered_part(emission, grid, body)
+    return same_place("emission", covered, "the body on the CT")
 
 
 def whole_volume(trained: Trained, inputs: np.ndarray, progress: Progress = silent) -> np.ndarray:
@@ -235,4 +256,4 @@ def _wider(name: str, low: float, high: float) -> tuple[float, float]:
     more = 0.1 * (high - low)
     if name == HEIGHT:
         return low, high + more
-    return low - more if name == MEDIAN_HU else max(0.0, low - more), high + more
+    return low - more if name in (MEDIAN_HU, FINEST) else max(0.0, low - more), high + more

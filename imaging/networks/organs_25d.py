@@ -69,8 +69,8 @@ def segment_organs_25d(
     """As `imaging.networks.organs.segment_organs`, by the 2.5D network.
 
     Raises:
-        InputError: another modality or method; "network" without weights.
-        ImageError: images that cannot be segmented.
+        InputError: another modality or method; "network" without weights; what is no volume.
+        ImageError: images that cannot be segmented, or an emission image that covers none of the body on the CT.
     """
     return segmented(RECIPE, slice_by_slice, emission, ct, modality, method, sex, weights, progress)
 

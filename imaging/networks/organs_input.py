@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, label
+from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 
 from dose.errors import ImageError, InputError, describe
-from imaging.geometry import Volume
+from imaging.geometry import Volume, as_volume
 
 OUTSIDE_HU = -1024.0
 BODY_HU = -300.0
@@ -16,8 +16,16 @@ MODALITIES = ("PET", "SPECT", "CT")
 LEAST_VOXELS = 8
 """Along each axis of a CT."""
 
-HEIGHT, MEDIAN_HU = "height of the field in mm", "median soft tissue in HU"
-"""Two of the features."""
+HEIGHT, MEDIAN_HU, HU_NOISE = "height of the field in mm", "median soft tissue in HU", "noise of soft tissue in HU"
+HOTTEST = "hottest part in 1000 over the body's mean"
+FINEST = "log10 of the finest part of the emission over its local mean"
+"""Features; the last two of the emission."""
+
+LEAST_MEAN = 0.05
+"""Of the body's mean: colder places do not weigh more in `finest_part`."""
+
+MEDIAN_OF_SD = 0.6745
+"""Median of the absolute value of a Gaussian, in sd."""
 
 SOFT_HU = (-30.0, 120.0)
 """CT numbers of soft tissue without fat and bone; the features look at these."""
@@ -38,6 +46,9 @@ def channels(hu: np.ndarray, relative: np.ndarray, x_mm: np.ndarray) -> np.ndarr
 
 def checked(emission: Volume | None, ct: Volume, modality: str) -> None:
     """Raises InputError or ImageError for what cannot be segmented."""
+    as_volume(ct, "ct")
+    if emission is not None:
+        as_volume(emission, "emission")
     if modality not in MODALITIES or (modality == "CT") != (emission is None):
         found = f'"{modality}" {"without" if emission is None else "with"} an emission image'
         do = 'give the emission image, or modality="CT" without one'
@@ -131,6 +142,28 @@ def features(hu: np.ndarray, relative: np.ndarray, inside: np.ndarray, voxel_mm:
         "sd of soft tissue in HU": float(soft.std()) if soft.size else float("nan"),
         "share of fat in the body": float(np.mean((values > -150) & (values < SOFT_HU[0]))),
     }
+    found[HU_NOISE] = hu_noise(hu, inside)
     if relative.any():
-        found["hottest part in 1000 over the body's mean"] = float(np.quantile(relative[inside], 0.999))
+        found[HOTTEST] = float(np.quantile(relative[inside], 0.999))
+        found[FINEST] = finest_part(relative, inside)
     return found
+
+
+def hu_noise(hu: np.ndarray, inside: np.ndarray) -> float:
+    """Sd of a voxel by the median difference of neighbours in soft tissue, HU: edges count little."""
+    soft, steps = inside & (hu > SOFT_HU[0]) & (hu < SOFT_HU[1]), []
+    for axis in range(3):
+        both = np.delete(soft, -1, axis) & np.delete(soft, 0, axis)
+        steps.append(np.abs(np.diff(hu, axis=axis))[both])
+    known = np.concatenate(steps)
+    return float(np.median(known) / MEDIAN_OF_SD / np.sqrt(2)) if known.size else float("nan")
+
+
+def finest_part(relative: np.ndarray, inside: np.ndarray) -> float:
+    """log10 of the median size of what a Gaussian of one voxel takes out of the emission, over the local mean.
+
+    It is large where an image is noisy, and small where it is blurred.
+    """
+    fine, local = relative - gaussian_filter(relative, 1.0), gaussian_filter(relative, 2.0)
+    part = np.median(np.abs(fine)[inside] / np.maximum(local[inside], LEAST_MEAN))
+    return float(np.log10(max(part, 1e-6)))

@@ -17,14 +17,15 @@ from torch import nn
 from dose.errors import ImageError, InputError, describe
 from dose.learning.cases import Case, Progress, silent
 from dose.learning.patches import patchwise
-from dose.learning.ranges import Choice, choose
+from dose.learning.ranges import Choice, choose, positive, stated, with_reasons
 from dose.learning.recipe import Config, Recipe
 from dose.learning.weights import found_weights
-from imaging.geometry import Volume
+from imaging.geometry import Volume, as_volume
 from imaging.networks import denoise
 from imaging.networks.acquisitions import Physics
 from imaging.networks.denoise import level, smoothed
 from imaging.networks.denoise_spect import LINE, LINE_MARGIN_keV
+from imaging.networks.given import ct_doubts, volumes_by_name
 from imaging.networks.restore_spect_cases import case
 from imaging.networks.restore_spect_classical import RULES, Chosen, classical, image_of
 from imaging.networks.restore_spect_model import Restorer, batch, channels, loss, network
@@ -72,8 +73,10 @@ class Restored:
         """Mean of a region (weights 0 to 1) and its sd, Bq/mL.
 
         Raises:
+            InputError: no volume.
             ImageError: a mask of another grid, or an empty one.
         """
+        as_volume(mask, "mask")
         weight = np.asarray(mask.array, float)
         if not mask.is_on_grid_of(self.volume) or not weight.sum() > 0:
             found = "an empty one, or one of another grid"
@@ -109,16 +112,19 @@ def restored_spect(
 
     Raises:
         InputError: an image that is too small or holds no activity, values that are not finite, another method or
-            rule, "network" without weights.
-        ImageError: masks that are empty, on another grid, or overlap.
+            rule, "network" without weights; what is no volume, mask by name or number above zero.
+        ImageError: masks that are empty, on another grid, or overlap; a CT that covers none of the activity.
     """
     checked(volume, ct)
+    positive(line_keV=line_keV, updates=updates)
+    volumes_by_name({} if masks is None else masks, "masks")
     rule = rule or ("yang" if masks else "deconvolution")
     if rule not in RULES:
         raise InputError(describe("rule", f'"{rule}"', f"one of {RULES}", "choose one"))
     trained, why = found_weights(RECIPE, weights)
     told = features(volume) | {LINE: line_keV, UPDATES: float(updates)}
     choice = choose(method, trained and trained.limits, told, default=bool(trained and trained.default), why=why)
+    choice = with_reasons(choice, method, ct_doubts(ct, volume, "the SPECT's activity"))
     if choice.method == "classical" or trained is None:
         return _by_rule(volume, masks, rule, choice)
     hu = None if ct is None else ct.resampled_onto(volume, outside=-1000.0).array
@@ -128,10 +134,10 @@ def restored_spect(
 
 def checked(volume: Volume, ct: Volume | None) -> None:
     """Raises:
-    InputError: values that are not finite, and as `denoise.checked`.
+    InputError: no volume, values that are not finite, and as `denoise.checked`.
     """
-    for name, image in (("volume", volume), ("ct", ct)):
-        if image is not None and not np.isfinite(image.array).all():
+    for name, image in {"volume": volume, **stated(ct=ct)}.items():
+        if not np.isfinite(as_volume(image, name).array).all():
             found = f"{int((~np.isfinite(image.array)).sum())} voxels that are not finite"
             raise InputError(describe(name, found, "finite values", "reconstruct or export it again"))
     denoise.checked(volume)

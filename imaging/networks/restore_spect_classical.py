@@ -18,7 +18,7 @@ from imaging.geometry import Volume
 from imaging.networks.denoise import smoothed
 from imaging.networks.restore_spect_cases import lesions_of
 from imaging.recovery_fit import RecoveryCurve, fit_recovery, recovery
-from imaging.volume_correction import partial_volume
+from imaging.volume_correction import partial_volume, with_rest
 
 RULES = ("deconvolution", "yang", "recovery")
 FLOOR = 1e-4
@@ -67,13 +67,19 @@ def deconvolved(array: np.ndarray, spacing_mm, fwhm_mm: float, steps: Sequence[i
 
 
 def by_recovery(image: Volume, masks: Mapping[str, Volume], b1_mL: float, b2: float) -> np.ndarray:
-    """The image with each region divided by the recovery of its volume."""
-    out = np.asarray(image.array, np.float32).copy()
-    for mask in masks.values():
-        weight = np.asarray(mask.array, np.float32)
-        factor = 1 / float(recovery(float(weight.sum()) * image.voxel_mL, b1_mL, b2)) - 1
-        out += np.float32(factor) * weight * image.array
-    return out
+    """The image with each region divided by the recovery of its volume, so that its weighted mean is, too.
+
+    A voxel that several soft regions share goes with the one that holds most of it.
+
+    Raises:
+        ImageError: masks that are empty, on another grid, or overlap.
+    """
+    most, over = np.zeros(image.array.shape), np.ones(image.array.shape, np.float32)
+    for weight in with_rest(image, masks)[1][: len(masks)]:
+        recovered = float(recovery(float(weight.sum()) * image.voxel_mL, b1_mL, b2))
+        over[weight > most] = recovered
+        most = np.maximum(most, weight)
+    return (image.array / over).astype(np.float32)
 
 
 def by_yang(image: Volume, masks: Mapping[str, Volume], fwhm_mm: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dose.learning.recipe import Case, Config
+from dose.learning.spread import spread_error
 from dose.learning.unet import UNet
 from imaging.networks.denoise import level, smoothed
 from imaging.networks.restore_spect_cases import lesions_of, organ_of
@@ -34,7 +35,6 @@ FLOOR, SD_SHARE, REGION_SHARE = 0.25, 0.2, 0.5
 IMPORTANT, DROP_CT = 2.0, 0.2
 """What more a voxel or mean of a lesion or kidney weighs; part of the crops without CT."""
 
-SD_PER_MEAN = float(np.sqrt(np.pi / 2))
 RIM = 3
 """Voxels at the sides of a crop that do not count."""
 
@@ -137,7 +137,7 @@ def loss(model: nn.Module, drawn: Mapping[str, Tensor]) -> Tensor:
     found, target, weight = found[inner], drawn["target"][inner], drawn["weight"][inner]
     local = functional.relu(seen[:, LOCAL : LOCAL + 1][inner]) + FLOOR
     error = found[:, :1] - target
-    of_sd = found[:, 1:2] - SD_PER_MEAN * error.detach().abs()
+    of_sd = spread_error(error, found[:, 1:2])
     voxels = (weight * (error**2 + SD_SHARE * of_sd**2) / local**2).mean()
     return voxels + REGION_SHARE * _of_regions(found, target, weight, drawn["labels"][inner])
 
@@ -153,6 +153,6 @@ def _of_regions(found: Tensor, target: Tensor, weight: Tensor, labels: Tensor) -
     counted = (label > 0) & (number >= 3)
     error, scale = mean - true, 0.7 * true + 0.3 * mean.detach() + FLOOR
     relative = functional.smooth_l1_loss(error / scale, torch.zeros_like(error), beta=0.1, reduction="none")
-    of_sd = ((sd - SD_PER_MEAN * error.detach().abs()) / scale) ** 2
+    of_sd = (spread_error(error, sd) / scale) ** 2
     share = important * counted
     return ((relative + of_sd) * share).sum() / share.sum().clamp(min=1e-6)

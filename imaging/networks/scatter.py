@@ -17,11 +17,11 @@ from jaxtyping import Float
 
 from dose.errors import ImageError, InputError, describe
 from dose.learning.cases import Progress, silent
-from dose.learning.ranges import METHODS, Choice, choose
+from dose.learning.ranges import METHODS, Choice, choose, positive, stated, with_reasons
 from dose.learning.recipe import Case, Config, Recipe
 from dose.learning.weights import Trained, found_weights
 from dose.nuclides import radionuclide
-from imaging.geometry import Volume
+from imaging.geometry import Volume, as_volume
 from imaging.networks.scatter_cases import WINDOWS_90Y, scatter_case, water_mm
 from imaging.networks.scatter_model import WINDOWS, batch, channels, features, level_of, limits_of, loss, network
 from imaging.projections import EnergyWindow, Projections
@@ -86,9 +86,11 @@ def estimated_scatter(
         progress: called with views done.
 
     Raises:
-        InputError: no nuclide, another method, "network" without a CT, without weights or for another nuclide.
+        InputError: no nuclide, another method, "network" without a CT, without weights or for another nuclide; a CT
+            that is no volume, an energy that is no number above zero.
         ImageError: a window that is missing, or no counts in the peak.
     """
+    _check(ct, line_keV)
     name = nuclide or projections.radiopharmaceutical.nuclide
     if name is None:
         raise InputError(describe("nuclide", "none in the projections", "one", "give it"))
@@ -108,10 +110,16 @@ def estimated_scatter(
     asked = features(counts, water, projections.radii_mm, projections.pixel_mm, ordered)
     bounds = trained and trained.limits
     choice = choose(method, bounds, asked, default=bool(trained and trained.default), why=why)
-    choice = _with_reasons(choice, method, _unlike(projections, ct, line, trained))
+    choice = with_reasons(choice, method, _unlike(projections, ct, line, trained))
     if choice.method == "classical" or trained is None:
         return _classical(projections, name, line, choice)
     return _by_network(trained, counts, water, choice, progress)
+
+
+def _check(ct: Volume | None, line_keV: float | None) -> None:
+    if ct is not None:
+        as_volume(ct, "ct")
+    positive(**stated(line_keV=line_keV))
 
 
 def _incomplete(method: str, ct: Volume | None) -> Choice:
@@ -133,11 +141,6 @@ def _unlike(projections: Projections, ct: Volume, line: float | None, trained: T
     if covered < LEAST_COVERED:
         said.append(f"{covered:.0%} of the counts lie level with the CT, at least {LEAST_COVERED:.0%} are asked")
     return tuple(said)
-
-
-def _with_reasons(choice: Choice, method: str, more: tuple[str, ...]) -> Choice:
-    way = "classical" if more and method == "auto" else choice.method
-    return Choice(way, (*choice.reasons, *more))
 
 
 def _of_line(projections: Projections, line_keV: float | None) -> np.ndarray:

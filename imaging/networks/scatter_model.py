@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dose.learning.recipe import Case, Config
+from dose.learning.spread import spread_error
 from dose.learning.unet import UNet
 from imaging.networks.denoise import smoothed
 from imaging.projections import EnergyWindow
@@ -35,7 +36,7 @@ WATER_mm = 300.0
 POOLED = 8
 """Side in pixels of the squares over which the error's mean is held down too: organs see that part of it."""
 
-POOLED_WEIGHT, SD_WEIGHT, LEAST_SD = 4.0, 0.05, 1e-3
+POOLED_WEIGHT, SD_WEIGHT = 4.0, 0.2
 START = 0.1
 """What the last layer's weights are multiplied by before training: it begins near the linear estimate."""
 
@@ -45,21 +46,18 @@ class ScatterNet(nn.Module):
 
     Args:
         base: weights of the windows in the linear estimate.
-        sd_part: least sd, of the linear estimate and its mean together: with 0 the likelihood begins by far too large,
-            and the first hundred steps go into the sd alone.
     """
 
-    def __init__(self, *, width: int, levels: int, base: Sequence[float], sd_part: float = 0.0):
+    def __init__(self, *, width: int, levels: int, base: Sequence[float]):
         super().__init__()
-        self.base, self.sd_part = tuple(base), sd_part
+        self.base = tuple(base)
         self.unet = UNet(2, CHANNELS, 2, width=width, levels=levels, bias=False)
         with torch.no_grad():
             self.unet.last.weight.mul_(START)
 
     def forward(self, x: Tensor) -> Tensor:
-        found, linear = self.unet(x), x[:, 0]
-        least = self.sd_part * (linear + linear.mean(dim=(1, 2), keepdim=True))
-        return torch.stack([linear + found[:, 0], least + found[:, 1].abs()], dim=1)
+        found = self.unet(x)
+        return torch.stack([x[:, 0] + found[:, 0], found[:, 1].abs()], dim=1)
 
 
 def network(config: Config) -> ScatterNet:
@@ -99,14 +97,13 @@ def batch(cases: Sequence[Case], random: np.random.Generator, config: Config) ->
 
 
 def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Squared error of pixels and of the means of squares, relative to the view's scatter; likelihood of the sd."""
+    """Squared error of pixels and of the means of squares, relative to the view's scatter, and that of the sd."""
     found = model(batch["x"])
     unit = batch["target"].mean(dim=(1, 2), keepdim=True) + 1e-6
     error = (found[:, 0] - batch["target"]) / unit
-    spread = found[:, 1] / unit + LEAST_SD
-    likelihood = (0.5 * (error.detach() / spread).square() + spread.log()).mean()
     pooled = functional.avg_pool2d(error[:, None], POOLED)
-    return error.square().mean() + POOLED_WEIGHT * pooled.square().mean() + SD_WEIGHT * likelihood
+    of_sd = spread_error(error, found[:, 1] / unit).square().mean()
+    return error.square().mean() + POOLED_WEIGHT * pooled.square().mean() + SD_WEIGHT * of_sd
 
 
 def features(

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dose.errors import ImageError, describe
+from dose.errors import ImageError, InputError, describe
 from dose.learning.cases import Progress, silent
-from dose.learning.ranges import Choice, choose
+from dose.learning.ranges import Choice, choose, not_negative
 from dose.learning.recipe import Case, Config, Recipe
 from dose.learning.weights import found_weights
 from imaging.networks.short_scan_windows import CENTRE, SIDE, smooth_base, smoothed_variance, smoothed_views, stacks
 from imaging.networks.sparse_views_model import ViewsNet, drawn, expected_counts, views_case, views_limits, views_loss
-from imaging.networks.sparse_views_ring import along, features, line_windows, next_view
+from imaging.networks.sparse_views_ring import along, check_camera, features, line_windows, next_view
 from imaging.projections import Projections
 
 GAUSSIAN_FWHM_mm = 7.0
@@ -80,10 +80,13 @@ def denoise_short_scan(
         weights: folder with other weights than those shipped.
 
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown method, a width below zero, what is no number or no network.
         ImageError: no counts, or views that the network cannot take.
     """
     _counted(projections)
+    not_negative(fwhm_mm=fwhm_mm)
+    check_camera(line_keV, system_fwhm_mm)
+    _check_network(network)
     members, choice = (network,), Choice("network", ("trained on the user's own counts: no range is known",))
     if network is None:
         trained, why = found_weights(RECIPE, weights)
@@ -138,6 +141,12 @@ def _through(members, counts: np.ndarray, order: np.ndarray, progress: Progress)
 def _counted(projections: Projections) -> None:
     if not projections.counts.any():
         raise ImageError(describe("projections.counts", "no counts", "some", "check the acquisition"))
+
+
+def _check_network(network: ViewsNet | None) -> None:
+    if network is not None and not isinstance(network, torch.nn.Module):
+        do = 'give what refine_on_own returns; a method by name goes into method, "network"'
+        raise InputError(describe("network", f"a {type(network).__name__}", "a trained network", do))
 
 
 def _batch(cases: Sequence[Case], random: np.random.Generator, config: Config) -> Mapping[str, np.ndarray]:

@@ -11,6 +11,7 @@ import torch
 
 from dose.errors import ImageError, InputError, describe
 from dose.learning.cases import Progress, silent
+from dose.learning.ranges import positive, stated, whole
 from dose.learning.training import rate
 from dose.learning.weights import load_weights
 from imaging.networks.short_scan import RECIPE, ring_order
@@ -52,9 +53,11 @@ def refine_on_own(
     included: too large.
 
     Raises:
-        InputError: no steps.
+        InputError: no steps, or what is no number.
         ImageError: counts that are no whole numbers (filtered or corrected), none at all, or views not evenly spread.
     """
+    whole(steps=steps)
+    positive(**stated(line_keV=line_keV))
     if steps < 1:
         raise InputError(describe("steps", f"{steps}", "one or more", "give more"))
     windows = [_whole(projections.counts[k]) for k in line_windows(projections, line_keV).values()]

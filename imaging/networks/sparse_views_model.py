@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dose.learning.recipe import Case, Config
+from dose.learning.spread import spread_error
 from dose.learning.unet import UNet
 from imaging.networks.acquisitions import Physics, acquisition
 from imaging.networks.sparse_views_ring import system_fwhm_mm
@@ -31,11 +32,8 @@ FLOOR = 0.05
 LOCAL_pixels = 5
 """Side of the square whose mean is the local mean."""
 
-LEAST_SD = 1e-3
-"""Of the sd, relative to its unit, in the logarithm of the loss."""
-
-SD_WEIGHT = 0.05
-"""Of the likelihood of the sd beside the error of the mean."""
+SD_WEIGHT = 0.2
+"""Of the loss of the sd beside the error of the mean."""
 
 START = 0.1
 """What the last layer's weights are multiplied by before training: it begins near the linear estimate."""
@@ -81,13 +79,11 @@ def local_mean(views: Tensor, pixels: int = LOCAL_pixels) -> Tensor:
 
 
 def views_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Squared error in units of the counting noise, and the likelihood of the sd for the error as it is."""
+    """Squared error in units of the counting noise, and that of the sd for the error as it is."""
     mean, sd = model(batch["views"], batch["base"])
-    unit = noise_unit(batch["views"])
-    error = (mean - batch["target"]) / unit
-    spread = sd / unit + LEAST_SD
-    likelihood = (0.5 * (error.detach() / spread).square() + spread.log()).mean()
-    return (error.square() * level(batch["views"])).mean() + SD_WEIGHT * likelihood
+    noise = noise_unit(batch["views"]) / level(batch["views"]).sqrt()
+    error = (mean - batch["target"]) / noise
+    return error.square().mean() + SD_WEIGHT * spread_error(error, sd / noise).square().mean()
 
 
 def views_case(seed: int, config: Config) -> Case:

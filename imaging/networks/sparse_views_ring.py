@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dose.errors import ImageError, describe
+from dose.learning.ranges import is_number, positive, stated
 from imaging.projections import Projections
 from imaging.reconstruct.response import collimator_response, collimators
 
@@ -60,6 +61,12 @@ def between(first: np.ndarray, second: np.ndarray, number: int) -> Float[np.ndar
     share = np.arange(1, number + 1) / (number + 1)
     share = share.reshape(-1, *([1] * first.ndim))
     return (1 - share) * first + share * second
+
+
+def check_camera(line_keV: float | None, system_fwhm_mm: float | None) -> None:
+    """Raises an InputError for an energy or a blur that is given and no number above zero; a blur may be NaN."""
+    unknown = system_fwhm_mm is None or (is_number(system_fwhm_mm) and np.isnan(system_fwhm_mm))
+    positive(**stated(line_keV=line_keV, system_fwhm_mm=None if unknown else system_fwhm_mm))
 
 
 def features(projections: Projections, line_keV: float | None, blur_mm: float | None) -> dict[str, float]:

@@ -18,18 +18,19 @@ from jaxtyping import Float
 
 from dose.errors import InputError, describe
 from dose.learning.cases import Progress, silent
-from dose.learning.ranges import Choice, choose
+from dose.learning.ranges import Choice, choose, positive
 from dose.learning.recipe import Case, Config, Recipe
 from dose.learning.weights import found_weights
+from dose.regions import members
 from imaging.geometry import Volume
+from imaging.networks.organs_input import pieces_of
 from imaging.networks.tia_batches import pet, pet_batch, scan_of
+from imaging.networks.tia_checks import checked, checked_mass, masks_on, within_body
 from imaging.networks.tia_inputs import (
     body_mask,
-    checked,
     label_map,
     limits_of,
     pet_channels,
-    positive,
     prior_fill,
     seen_features,
     without_class,
@@ -44,6 +45,9 @@ NAME = "tia_from_pet"
 TIES = ("loose", "exact")
 UNEVEN_LOG_SD = 0.25
 """Sd of the logarithm of a voxel within its region, of the classical map: the simulation's own unevenness."""
+
+LEAST_PIECE = 0.05
+"""Of a union's voxels: smaller pieces are flecks, and no organ of their own."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class ForeseenTIA:
 def tia_from_pet_scan(
     suv: Volume,
     ct: Volume,
-    regions: Mapping[str, np.ndarray],
+    regions: Mapping[str, np.ndarray | Volume],
     *,
     mass_g: float,
     tracer: str,
@@ -82,8 +86,8 @@ def tia_from_pet_scan(
     Args:
         suv: PET an hour after 68Ga-PSMA-11 or 68Ga-DOTATATE, by body weight.
         ct: HU on the same grid.
-        regions: masks by name [z, y, x] as in `dose.regions`: kidneys, liver, spleen, glands and tumours; all else of
-            the body is one region.
+        regions: masks by name as in `dose.regions`, arrays [z, y, x] or volumes: kidneys, liver, spleen, glands and
+            tumours; all else of the body is one region. Voxels above one half are within.
         mass_g: of the patient.
         tracer: "psma" or "sstr".
         fwhm_mm: resolution of the PET.
@@ -92,19 +96,23 @@ def tia_from_pet_scan(
             the PET's pattern).
 
     Raises:
-        InputError: numbers not above zero, an unknown tracer, tie or method, no activity.
-        ImageError: an image too small, a CT or mask on another grid.
+        InputError: what is no volume, numbers not above 0, a mass of no patient, an unknown tracer, tie or method, no
+            activity, more activity than SUVs of such a body can hold.
+        ImageError: an image too small, a CT or mask on another grid, a mask without a voxel.
     """
     checked(suv, ct, tracer, "PET")
-    positive(mass_g=mass_g, fwhm_mm=fwhm_mm)
+    positive(fwhm_mm=fwhm_mm)
+    checked_mass(mass_g)
+    within_body(suv, mass_g)
     if tie not in TIES:
         raise InputError(describe("tie", repr(tie), f"one of {TIES}", "choose one"))
-    labels, names = label_map(regions, body_mask(ct.array))
+    masks = masks_on(regions, suv)
+    labels, names = label_map(masks, body_mask(ct.array))
     trained, why = found_weights(NETWORK, weights)
     known = seen_features(suv, suv.array, ct.array, fwhm_mm)
     limits = trained.limits if trained else None
     choice = choose(method, limits, known, default=bool(trained and trained.default), why=why)
-    mL = np.bincount(labels.ravel(), minlength=len(names)) * suv.voxel_mL
+    mL = np.bincount(labels.ravel(), minlength=len(names)) * suv.voxel_mL / _organs_in(labels, names)
     log_means = prior_fill(suv.array, labels, names, tracer, mL)
     log, sd = patterned(log_means, suv.array, labels), _classical_sd(labels, names, tracer)
     if choice.method == "network" and trained is not None:
@@ -114,8 +122,23 @@ def tia_from_pet_scan(
     per_GBq = 1000.0 / mass_g
     array = np.where(labels > 0, np.exp(log) * per_GBq, 0.0).astype(np.float32)
     said = {name: float(np.exp(log_means[k]) * per_GBq) for k, name in enumerate(names) if k}
-    choice = replace(choice, reasons=(*choice.reasons, *without_class(regions, "part of the remainder")))
+    choice = replace(choice, reasons=(*choice.reasons, *without_class(masks, "part of the remainder")))
     return ForeseenTIA(suv.with_array(array), sd, said, choice)
+
+
+def _organs_in(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Organs that each label [label] holds, 1 or more: a union's pieces, at most as many as it has members.
+
+    The regression on volume is of single organs: both kidneys in one mask are not a kidney of twice the size.
+    """
+    most = [len(members(name)) if class_of(name) in ("kidney", "gland") else 1 for name in names]
+    return np.array([min(m, _pieces(labels == k)) if m > 1 else 1 for k, m in enumerate(most)])
+
+
+def _pieces(mask: np.ndarray) -> int:
+    """Connected pieces of a mask that are no flecks."""
+    sizes = np.bincount(pieces_of(mask)[0][mask])
+    return max(1, int((sizes >= LEAST_PIECE * max(sizes.sum(), 1)).sum()))
 
 
 def _classical_sd(labels, names, tracer: str) -> np.ndarray:

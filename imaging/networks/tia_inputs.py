@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dose.errors import ImageError, InputError, describe, nearest
 from imaging.geometry import Volume
 from imaging.networks.denoise import features as image_features
 from imaging.networks.tia_scans import TRACERS, LU_HALF_LIFE_h, class_of, means, recovered_mean
 from imaging.networks.tia_tables import height_of, predicted_log_tia
 
 SOFT_SUV, SOFT_HU = 0.3, 500.0
-LEAST_VOXELS = 16
-"""Along each axis of an image."""
-
 USUAL_TIME_h = 72.0
 USUAL_FWHM_mm = 10.0
 TYPICAL_SUV, TYPICAL_SOFT_SUV = 5.0, 0.5
@@ -130,14 +126,12 @@ def named_regions(labels, names: Sequence[str]) -> dict[str, np.ndarray]:
 def label_map(regions: Mapping[str, np.ndarray], body: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Labels of masks of NAMED over the rest of the body, to which others go; where they overlap, the later one holds.
 
-    Raises:
-        ImageError: a mask of another shape, or without a voxel.
+    Args:
+        regions: boolean masks with voxels, as `tia_checks.masks_on` gives them.
+        body: boolean, of their shape.
     """
     labels, names = body.astype(np.int32), ["outside", "remainder"]
     for name, mask in regions.items():
-        if np.shape(mask) != body.shape or not np.any(mask):
-            found = f"shape {np.shape(mask)}, {int(np.sum(mask))} voxels"
-            raise ImageError(describe(f"regions[{name!r}]", found, f"a mask of shape {body.shape}", "correct the mask"))
         if class_of(name) not in NAMED:
             continue
         labels[np.asarray(mask, bool)] = len(names)
@@ -148,34 +142,6 @@ def label_map(regions: Mapping[str, np.ndarray], body: np.ndarray) -> tuple[np.n
 def body_mask(hu: np.ndarray) -> np.ndarray:
     """Where the CT shows more than air: lungs included."""
     return hu > -950.0
-
-
-def checked(volume: Volume, ct: Volume, tracer: str, field: str) -> None:
-    """Raises:
-    InputError: an unknown tracer, an image without activity.
-    ImageError: an image that is too small, or a CT on another grid.
-    """
-    if tracer not in TRACERS:
-        meant = nearest(tracer, TRACERS) or f"one of {TRACERS}"
-        raise InputError(describe("tracer", repr(tracer), meant, "correct the name"))
-    if min(volume.array.shape) < LEAST_VOXELS:
-        found, expected = f"shape {volume.array.shape}", f"{LEAST_VOXELS} voxels or more along each axis"
-        raise ImageError(describe(field, found, expected, "give the whole image"))
-    if not volume.is_on_grid_of(ct):
-        raise ImageError(describe("ct", "another grid", f"that of the {field}", "use ct.resampled_onto"))
-    array = volume.array
-    if not np.isfinite(array).all() or not array.sum(dtype=float) > 0 or array.min() < -array.max():
-        found = (
-            f"values of {np.nanmin(array):.3g} to {np.nanmax(array):.3g}, {int(np.sum(~np.isfinite(array)))} of none"
-        )
-        raise InputError(describe(field, found, "activity above zero, but for noise", "give the image as it is"))
-
-
-def positive(**numbers: float) -> None:
-    """Raises an InputError for a number that is not above zero."""
-    for name, value in numbers.items():
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(describe(name, f"{value}", "a number above zero", "correct it"))
 
 
 def seen_features(volume: Volume, suv, hu, fwhm_mm: float) -> dict[str, float]:

@@ -20,21 +20,14 @@ from jaxtyping import Float
 
 from dose.errors import InputError, describe
 from dose.learning.cases import Progress, silent
-from dose.learning.ranges import Choice, choose
+from dose.learning.ranges import Choice, choose, positive
 from dose.learning.recipe import Case, Config, Recipe
 from dose.learning.weights import found_weights
 from dose.nuclides import radionuclide
 from imaging.geometry import Volume
 from imaging.networks.tia_batches import scan_of, single_batch, spect
-from imaging.networks.tia_inputs import (
-    checked,
-    limits_of,
-    positive,
-    seen_features,
-    spect_channels,
-    told,
-    without_class,
-)
+from imaging.networks.tia_checks import checked, checked_mass, mask_array, masks_on, within_administered
+from imaging.networks.tia_inputs import limits_of, seen_features, spect_channels, told, without_class
 from imaging.networks.tia_model import loss, network
 from imaging.networks.tia_rules import by_rules
 
@@ -57,11 +50,16 @@ class SingleScanTIA:
     log_sd: Float[np.ndarray, "z y x"]
     choice: Choice
 
-    def of(self, mask: np.ndarray) -> tuple[float, float]:
-        """MBq h of a mask, and its relative sd: voxels of a region share their doubt, so theirs is averaged."""
-        weights = np.maximum(self.volume.array[mask], 0)
-        whole = float(self.volume.array[mask].sum(dtype=float) * self.volume.voxel_mL)
-        return whole, float((weights * self.log_sd[mask]).sum() / max(float(weights.sum()), 1e-30))
+    def of(self, mask: np.ndarray | Volume) -> tuple[float, float]:
+        """MBq h of a mask [z, y, x], and its relative sd: voxels of a region share their doubt, so theirs is averaged.
+
+        Raises:
+            ImageError: a mask of another grid, or without a voxel.
+        """
+        inside = mask_array(mask, self.volume, "mask")
+        weights = np.maximum(self.volume.array[inside], 0)
+        whole = float(self.volume.array[inside].sum(dtype=float) * self.volume.voxel_mL)
+        return whole, float((weights * self.log_sd[inside]).sum() / max(float(weights.sum()), 1e-30))
 
 
 def tia_from_single_scan(
@@ -74,7 +72,7 @@ def tia_from_single_scan(
     tracer: str,
     fwhm_mm: float,
     nuclide: str = "177Lu",
-    regions: Mapping[str, np.ndarray] | None = None,
+    regions: Mapping[str, np.ndarray | Volume] | None = None,
     method: str = "auto",
     weights: Path | None = None,
     progress: Progress = silent,
@@ -88,32 +86,36 @@ def tia_from_single_scan(
         mass_g: of the patient.
         tracer: "psma" or "sstr".
         fwhm_mm: resolution of the SPECT.
-        regions: masks by name [z, y, x] as in `dose.regions`: kidneys, liver, spleen, glands and tumours; others get
-            2 t/ln 2. The network was trained with them; without any, "auto" takes the rule 2 t/ln 2.
+        regions: masks by name as in `dose.regions`, arrays [z, y, x] or volumes: kidneys, liver, spleen, glands and
+            tumours; others get 2 t/ln 2. Voxels above one half are within. The network was trained with them; without
+            any, "auto" takes the rule 2 t/ln 2.
         method: "auto", "network" or "classical".
         weights: folder of a user's own.
 
     Raises:
-        InputError: numbers not above zero, an unknown tracer, nuclide or method, no activity.
-        ImageError: an image too small, a CT or mask on another grid.
+        InputError: what is no volume, numbers not above 0, a mass of no patient, an unknown tracer, nuclide or method,
+            no activity, more activity than was administered.
+        ImageError: an image too small, a CT or mask on another grid, a mask without a voxel.
     """
     checked(volume, ct, tracer, "SPECT")
-    positive(time_h=time_h, administered_MBq=administered_MBq, mass_g=mass_g, fwhm_mm=fwhm_mm)
+    positive(time_h=time_h, administered_MBq=administered_MBq, fwhm_mm=fwhm_mm)
+    checked_mass(mass_g)
+    within_administered(volume, administered_MBq, time_h, radionuclide(nuclide))
     half = radionuclide(nuclide).half_life_h
     suv = (volume.array / (administered_MBq * 1e6) * mass_g).astype(np.float32)
     trained, why = found_weights(NETWORK, weights)
     given = tracer, time_h, half
     blur = {"fwhm_mm": fwhm_mm, "spacing_mm": volume.spacing_mm[::-1]}
-    regions = regions or {}
-    log, sd = by_rules(suv, *given, regions, **blur)
+    masks = masks_on(regions, volume)
+    log, sd = by_rules(suv, *given, masks, **blur)
     known = seen_features(volume, _now(suv, time_h, half), ct.array, fwhm_mm) | {"time_h": time_h, "half_life_h": half}
-    known |= {"regions": float(len(told(regions)))}
+    known |= {"regions": float(len(told(masks)))}
     limits = trained.limits if trained else None
     choice = choose(method, limits, known, default=bool(trained and trained.default), why=why)
     if choice.method == "network" and trained is not None:
-        channels = spect_channels(suv, ct.array, told(regions), log, *given, **blur)
+        channels = spect_channels(suv, ct.array, told(masks), log, *given, **blur)
         log, sd = by_network(trained.members, channels, log, progress)
-    choice = replace(choice, reasons=(*choice.reasons, *without_class(regions, "2 t/ln 2, as all else")))
+    choice = replace(choice, reasons=(*choice.reasons, *without_class(masks, "2 t/ln 2, as all else")))
     return SingleScanTIA(volume.with_array(volume.array * 1e-6 * np.exp(log)), sd, choice)
 
 

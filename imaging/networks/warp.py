@@ -17,11 +17,12 @@ import torch
 
 from dose.errors import ImageError, describe
 from dose.learning.cases import Progress, silent
-from dose.learning.ranges import Choice, choose
+from dose.learning.ranges import Choice, choose, with_reasons
 from dose.learning.recipe import Case, Config, Recipe
 from dose.learning.weights import Trained, found_weights, tensors_of
 from imaging.geometry import Volume
 from imaging.networks import warp_cases
+from imaging.networks.given import covered_part, same_place
 from imaging.networks.warp_field import Warper, cost, integrated, refined
 from imaging.networks.warp_grid import GRID_mm, Inputs, checked, seen_together, unlikeness
 from imaging.networks.warp_result import Warped, sd_volume, spatial_transform, spoiled
@@ -60,16 +61,19 @@ def learned_registration(
         progress: called with stages done.
 
     Raises:
-        InputError: another method, steps below zero, "network" without weights.
-        ImageError: a fixed image that is no CT, a moving one of no known kind, an image of one value or too small.
+        InputError: another method, steps that are no whole number of zero or more, "network" without weights.
+        ImageError: a fixed image that is no CT, a moving one of no known kind, an image of one value or too small, an
+            emission of which the moving CT covers nothing.
     """
     checked(fixed, moving, emission, refine)
+    doubts = _elsewhere(moving, emission)
     trained, why = found_weights(RECIPE, weights)
     progress(0, 3, "rigid")
     rigid = _linear(start) or register(fixed, moving, stages=("rigid",))
     inputs = seen_together(fixed, moving, emission, rigid.transform)
     default = trained is not None and trained.default
     choice = choose(method, trained.limits if trained else None, inputs.features, default=default, why=why)
+    choice = with_reasons(choice, method, doubts)
     if trained is not None and choice.method == "network":
         progress(1, 3, "network")
         found = _by_network(inputs, trained, rigid, choice, refine)
@@ -97,13 +101,20 @@ def descended_registration(
         ImageError: a moving image that is no CT, and as `learned_registration`.
     """
     checked(fixed, moving, emission, refine)
+    doubts = _elsewhere(moving, emission)
     if moving.modality != "CT":
         raise ImageError(describe("moving, modality", f'"{moving.modality}"', '"CT"', "use learned_registration"))
     rigid = _linear(start) or register(fixed, moving, stages=("rigid",))
     inputs = seen_together(fixed, moving, emission, rigid.transform)
     rest = torch.zeros(1, 3, *(-(-n // 2) for n in inputs.grid.array.shape))
     velocity = refined(rest, tensors_of(inputs.batch()), GRID_mm, refine)
-    return _warped(velocity, inputs, rigid, Choice("classical", ("descent on this pair, no network",)), None)
+    return _warped(velocity, inputs, rigid, Choice("classical", ("descent on this pair, no network", *doubts)), None)
+
+
+def _elsewhere(moving: ImageSeries, emission: ImageSeries | None) -> tuple[str, ...]:
+    """In words, that the moving CT covers too little of the emission's activity; raises where it covers none."""
+    covered = 1.0 if emission is None else covered_part(moving.volume, emission.volume)
+    return same_place("moving CT", covered, "the emission's activity")
 
 
 def _linear(start: Registration | None) -> Registration | None:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import binary_closing, binary_dilation
 
 from dose.errors import ImageError, InputError, describe
+from dose.learning.ranges import whole
 from imaging.geometry import Volume
 from imaging.registration.resampling import resample
 from imaging.registration.settings import EMISSION
@@ -57,8 +58,19 @@ def grid_over(fixed: Volume) -> Volume:
 def on_grid(image: Volume, start: SpatialTransform, grid: Volume, *, ct: bool) -> np.ndarray:
     """An image through a transform as the network sees it, [z, y, x]."""
     if ct:
-        return ct_channel(resample(image, start, grid, outside=AIR_HU).array)
-    return emission_channel(resample(image, start, grid).array)
+        return ct_channel(resample(edged(image), start, grid, outside=AIR_HU).array)
+    return emission_channel(resample(edged(image), start, grid).array)
+
+
+def edged(image: Volume) -> Volume:
+    """The image with one voxel more on each side, as its outermost one is.
+
+    Points on the very face of an image lie within it at one end and outside at the other (half-open, in ITK): without
+    this, what the network sees of an end slice hangs on the order in which slices are stored.
+    """
+    affine = image.affine.copy()
+    affine[:3, 3] = image.to_lps_mm([-1.0, -1.0, -1.0])
+    return Volume(np.pad(image.array, 1, mode="edge"), affine)
 
 
 @dataclass(frozen=True)
@@ -85,15 +97,14 @@ def checked(fixed: ImageSeries, moving: ImageSeries, emission: ImageSeries | Non
     """Whether the images are of the kinds that can be registered here.
 
     Raises:
-        InputError: steps below zero, or what is no image series.
+        InputError: steps that are no whole number of zero or more, or what is no image series.
         ImageError: a fixed image that is no CT, a moving one of no known kind, an image of one value or too small.
     """
     for name, image in (("fixed", fixed), ("moving", moving), ("emission", emission)):
         if image is not None and not isinstance(image, ImageSeries):
             do = "give ImageSeries(volume, modality, unit, ...), which says what kind of image it is"
             raise InputError(describe(name, f"a {type(image).__name__}", "an image series", do))
-    if refine < 0:
-        raise InputError(describe("refine", f"{refine}", "zero or more steps", "correct it"))
+    whole(refine=refine)
     kinds = {"fixed": ("CT",), "moving": ("CT", *EMISSION), "emission": EMISSION}
     for name, image in {"fixed": fixed, "moving": moving, "emission": emission}.items():
         if image is None:

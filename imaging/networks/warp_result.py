@@ -14,7 +14,7 @@ from imaging.registration.pairwise import Registration
 from imaging.registration.quality import Flag
 from imaging.registration.transform import SpatialTransform
 
-SD_FLOOR_mm, SD_PER_SPREAD = {True: 0.0, False: 4.1}, {True: 4.8, False: 0.0}
+SD_FLOOR_mm, SD_PER_SPREAD = {True: 1.9, False: 4.1}, {True: 2.6, False: 0.0}
 """For CT pairs (True) and emission (False): least sd along one axis, and sd per half distance between the answers to
 the images and to their mirror image. Least squares on eight held-out cases (seeds from 1 000 000), none below zero."""
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -136,19 +133,3 @@ def departure_of_bare_network(model: nn.Module, array: np.ndarray, factor: float
     with torch.no_grad():
         once, more = (model(torch.from_numpy(np.float32(k) * seen)) for k in (1.0, factor))
     return float((more - factor * once).abs().max() / once.abs().max())
-
-
-def timed(run: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
-
-
-def peak_megabytes(program: str) -> float:
-    """Largest memory of a process of its own that runs a program.
-
-    VmHWM is of the program alone; ru_maxrss would hold the memory of this process too, which it begins as a copy of.
-    """
-    text = program + "\nprint(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1]) / 1024

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from dose.learning.recipe import Recipe
 from dose.learning.weights import load_weights
 from imaging.geometry import Volume
 from imaging.networks.denoise import Denoised, Filter, as_volume, features
+from tests.validate import ai_cost as cost
 from tests.validate import ai_denoise as figures
 from tests.validate import check
 from tests.validate.ai_denoise import Seen, compared, seen_by_all
@@ -175,20 +174,12 @@ def _cost(judge: Judge) -> None:
 
     @check(f"{judge.name}/seconds of a {shown}", "s", "30", slices)
     def seconds():
-        taken = figures.timed(lambda: judge.network(judge.images[0]))
+        taken = cost.timed(lambda: judge.network(judge.images[0]))
         return taken, taken <= 30
 
     @check(f"{judge.name}/peak memory", "MB", "2000", "of a process that denoises 60 slices of 128 x 128")
     def memory():
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "image.npy"
-            np.save(path, np.random.default_rng(0).poisson(9.0, (60, 128, 128)).astype(np.float32))
-            name = judge.call.__name__
-            program = (
-                "import numpy as np; from imaging.geometry import Volume\n"
-                f"from {judge.call.__module__} import {name}\n"
-                f"v = Volume(np.load('{path}', allow_pickle=False), np.diag([5.0, 5.0, 5.0, 1.0]))\n"
-                f"{name}(v, **{dict(judge.known)!r}, method='network')"
-            )
-            peak = figures.peak_megabytes(program)
+        name = judge.call.__name__
+        program = f"from {judge.call.__module__} import {name}\n{name}(v, **{dict(judge.known)!r}, method='network')"
+        peak = cost.peak_megabytes(cost.a_scan((60, 128, 128), 5.0) + program)
         return peak, peak <= 2000

@@ -7,6 +7,7 @@ their difference on the same cases, and its 95 % interval.
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -57,8 +58,12 @@ def _line(row: dict, prefix: str) -> str:
     return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |\n"
 
 
+def _is_comparison(network: float, classical: float, difference: float, low: float, high: float) -> bool:
+    return math.isclose(network - classical, difference, rel_tol=1e-6, abs_tol=1e-9) and low <= difference <= high
+
+
 def _values(value) -> list[str]:
-    if isinstance(value, list) and len(value) == COMPARED:
+    if isinstance(value, list) and len(value) == COMPARED and _is_comparison(*value):
         network, classical, difference, low, high = (f"{v:.3g}" for v in value)
         return [network, classical, f"{difference} ({low} to {high})"]
     shown = (

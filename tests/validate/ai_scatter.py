@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import numpy as np
@@ -137,8 +137,9 @@ def unpacked(case: Mapping[str, np.ndarray]) -> Judged:
 
 def remembered(nuclide: str, name: str, make: Callable[[], dict[str, np.ndarray]]) -> Judged:
     """A result kept on disk for as long as the weights stay the same."""
-    card = load_weights(RECIPES[nuclide]).card
-    depends_on = {"sha256": card["sha256"], "linear": LINEAR[nuclide], "smoothing": SMOOTHING_mm, "views": VIEWS}
+    card, scans_ = load_weights(RECIPES[nuclide]).card, {"views": VIEWS, "photons": PHOTONS, **asdict(OSEM)}
+    judged_ = {"organs": ORGANS, "least_mL": LEAST_mL, "data": dict(RECIPES[nuclide].config().data)}
+    depends_on = {"sha256": card["sha256"], "linear": LINEAR[nuclide], "smoothing": SMOOTHING_mm} | scans_ | judged_
     return unpacked(kept(cases_folder("ai_scatter_test", depends_on), name, make))
 
 

@@ -17,7 +17,7 @@ from imaging.networks.scatter import RECIPES, EstimatedScatter, estimated_scatte
 from imaging.networks.scatter_cases import Scan, water_mm
 from imaging.networks.scatter_model import features
 from imaging.projections import Projections
-from tests.validate import ai_denoise as timing
+from tests.validate import ai_cost as cost
 from tests.validate import check
 from tests.validate.ai_scatter import Judged, compared, judged, remembered, scans, test_scan
 
@@ -210,7 +210,7 @@ def _cost(judge: Judge) -> None:
     @check(f"{judge.name}/seconds of a scan", "s", "30", "30 views of 64 x 88")
     def seconds():
         noisy = judge.noisy()
-        taken = timing.timed(lambda: judge.network(noisy))
+        taken = cost.timed(lambda: judge.network(noisy))
         return taken, taken <= 30
 
     @check(f"{judge.name}/peak memory", "MB", "2000", "of a process that estimates 30 views")
@@ -225,5 +225,5 @@ def _cost(judge: Judge) -> None:
             "p = p.with_counts(np.random.default_rng(0).poisson(5.0, p.counts.shape))\n"
             "estimated_scatter(p, ct, method='network')"
         )
-        peak = timing.peak_megabytes(program)
+        peak = cost.peak_megabytes(program)
         return peak, peak <= 2000

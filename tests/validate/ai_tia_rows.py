@@ -12,7 +12,7 @@ import numpy as np
 from dose.learning.recipe import Recipe
 from dose.learning.weights import found_weights
 from tests.validate import Skipped, check
-from tests.validate import ai_denoise as timing
+from tests.validate import ai_cost as cost
 from tests.validate.ai_tia import JUDGED, ORGANS, Patient, Tests, patients
 
 BELOW = "interval below 0"
@@ -27,13 +27,10 @@ GROUPS = {
     "error of liver, spleen and glands": ORGANS,
 }
 
-A_SCAN = """import numpy as np; from imaging.geometry import Volume
-counts = np.random.default_rng(0).poisson(9.0, (64, 64, 80)).astype(np.float32)
-v = Volume(counts, np.diag([6.0, 6.0, 6.0, 1.0]))
-mask = np.zeros(counts.shape, bool); mask[20:30, 20:30, 20:30] = True
+A_PATIENT = """mask = np.zeros(counts.shape, bool); mask[20:30, 20:30, 20:30] = True
 known = {"mass_g": 8e4, "tracer": "psma", "method": "network"}
 """
-"""Begin of a program whose memory is measured."""
+"""After the scan, in a program whose memory is measured."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +112,11 @@ def _cost(judge: Judge) -> None:
     @check(f"{judge.name}/seconds of a map", "s", "30", "64 x 50 x 76 voxels")
     def seconds():
         patient = judge.tests.patients[0]
-        taken = timing.timed(lambda: judge.asked(patient))
+        taken = cost.timed(lambda: judge.asked(patient))
         return taken, taken <= 30
 
     @check(f"{judge.name}/peak memory", "MB", "3000", "of a process that maps 64 x 64 x 80 voxels")
     def memory():
         judge.asked(judge.tests.patients[0])
-        peak = timing.peak_megabytes(A_SCAN + judge.program)
+        peak = cost.peak_megabytes(cost.a_scan((64, 64, 80), 6.0) + A_PATIENT + judge.program)
         return peak, peak <= 3000

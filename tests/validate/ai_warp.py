@@ -56,7 +56,6 @@ class Pair:
     moving_labels: np.ndarray
     names: tuple[str, ...]
     found: dict[str, SpatialTransform] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
     sd_mm: Volume | None = None
 
     def mask(self, prefix: str) -> np.ndarray:
@@ -86,20 +85,21 @@ def pair(case: Case, seed: int, noise_HU: float = NOISE_HU) -> Pair:
 
 
 def classical(pair: Pair, name: str) -> dict[str, np.ndarray]:
-    """Transforms and seconds of the rigid step and of affine and B-spline after it; kept on disk."""
+    """As `aligned`; kept on disk."""
+    return dict(kept(results_folder(), name, lambda: aligned(pair)))
 
-    def run():
-        begin = time.perf_counter()
-        rigid = register(pair.fixed, pair.ct, stages=("rigid",))
-        middle = time.perf_counter()
-        done = register(pair.fixed, pair.ct, stages=("affine", "bspline"), start=rigid.transform)
-        seconds = np.array([middle - begin, time.perf_counter() - middle])
-        kept_ = np.array([stage.kept for stage in done.stages])
-        bent = done.transform.field
-        u = {} if bent is None else {"u": bent.array_mm.astype(np.float32), "grid": bent.affine}
-        return {"rigid": rigid.transform.affine, "affine": done.transform.affine, "seconds": seconds, "kept": kept_} | u
 
-    return dict(kept(results_folder(), name, run))
+def aligned(pair: Pair) -> dict[str, np.ndarray]:
+    """Transforms and seconds of the rigid step and of affine and B-spline after it."""
+    begin = time.perf_counter()
+    rigid = register(pair.fixed, pair.ct, stages=("rigid",))
+    middle = time.perf_counter()
+    done = register(pair.fixed, pair.ct, stages=("affine", "bspline"), start=rigid.transform)
+    seconds = np.array([middle - begin, time.perf_counter() - middle])
+    kept_ = np.array([stage.kept for stage in done.stages])
+    bent = done.transform.field
+    u = {} if bent is None else {"u": bent.array_mm.astype(np.float32), "grid": bent.affine}
+    return {"rigid": rigid.transform.affine, "affine": done.transform.affine, "seconds": seconds, "kept": kept_} | u
 
 
 def registered(case: Case, name: str) -> Pair:
@@ -112,9 +112,7 @@ def registered(case: Case, name: str) -> Pair:
     made.found["classical"] = SpatialTransform(old["affine"], bent)
     start = Registration(rigid, (), (), "mutual_information", "")
     more = {"emission": made.emission, "start": start}
-    begin = time.perf_counter()
     done = learned_registration(made.fixed, made.ct, method="network", **more)
-    made.seconds = {"rigid": old["seconds"][0], "classical": old["seconds"][1], "network": time.perf_counter() - begin}
     made.found["network"], made.sd_mm = done.transform, done.sd_mm
     made.found["descent"] = descended_registration(made.fixed, made.ct, **more).transform
     return made
@@ -185,10 +183,7 @@ def _mean(values) -> float:
 
 def scored(made: Pair) -> dict[str, dict[str, float]]:
     """Scores by method of a pair."""
-    rows = {method: scores(made, method) for method in METHODS}
-    for method, seconds in made.seconds.items():
-        rows[method]["seconds"] = float(seconds)
-    return rows
+    return {method: scores(made, method) for method in METHODS}
 
 
 def simulated(config: Config, first: int, number: int, name: str = "test") -> dict[str, Case]:

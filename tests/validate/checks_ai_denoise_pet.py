@@ -112,7 +112,7 @@ beside(
     "other: real CT anatomy, RMSE in the body",
     Seen.rmse,
     seen=_real,
-    source="ct_nifti, activity simulated",
+    source="ct_nifti, one anatomy: the interval is of uptake and noise drawn anew",
 )
 
 
@@ -160,7 +160,8 @@ def _without_truth() -> dict[str, np.ndarray]:
     """RMSE in the body of the tests by networks of few steps: with truth, and with a second frame in its place."""
     config = RECIPE.config()
     config = replace(config, training={**config.training, "steps": STEPS_WITHOUT_TRUTH})
-    words = {**config.data, **config.training, "floor": denoise_batches.FLOOR, "tests": list(SEEDS)}
+    words = {name: dict(getattr(config, name)) for name in ("network", "data", "training")}
+    words |= {"floor": denoise_batches.FLOOR, "tests": list(SEEDS)}
     return dict(kept(cases_folder("denoise_pet_frames", words), "0", _trained_both(config)))
 
 

@@ -8,11 +8,9 @@ the four on 16 held-out scans (`dose.learning.cases`), with the same organ masks
 
 from __future__ import annotations
 
-import resource
 import shutil
 import tarfile
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -21,13 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from tests.validate import check, shared
+from tests.validate.ai_cost import one_thread, peak_megabytes, timed
 
-SEEDS = range(2_000_000, 2_000_016)
+SEEDS = (*range(2_000_000, 2_000_016), *range(2_000_032, 2_000_048))
+"""The second half was added after the first had been looked at once (docs/ai/lesions_pet.md)."""
+
 EMPTY = range(2_000_020, 2_000_023)
 RULES = ("fixed", "liver", "share", "fuzzy")
 BEST_RULE = "fuzzy"
 SIZES_mL = ((0.0, 2.0), (2.0, 5.0), (5.0, 1e3))
-SCANS = "16 simulated PET scans (virtual PET scanner, test bodies, 68Ga and 18F, PSMA and SSTR)"
+SCANS = "32 simulated PET scans (virtual PET scanner, test bodies, 68Ga and 18F, PSMA and SSTR)"
 FDG = "GE Discovery ST FDG PET (pet_fdg_gests001, CC BY 3.0) with its own contour of the tumour"
 
 
@@ -177,13 +178,10 @@ def tumour_volume():
     source=SCANS,
 )
 def coverage():
-    volumes = [
-        (a.burden.volume_mL, s.truth.array.astype(bool).sum() * s.suv.voxel_mL)
-        for a, s in zip(answers(True), scans())
-        if a.burden is not None
-    ]
-    within = float(np.mean([v.low <= true <= v.high for v, true in volumes]))
-    wide = float(np.median([(v.high - v.value) / v.value for v, _ in volumes]))
+    truths = [s.truth.array.astype(bool).sum() * s.suv.voxel_mL for s in scans()]
+    found = [(a.burden and a.burden.volume_mL, true) for a, true in zip(answers(True), truths) if true]
+    within = float(np.mean([v is not None and v.low <= true <= v.high for v, true in found]))
+    wide = float(np.median([(v.high - v.value) / v.value for v, _ in found if v is not None]))
     return [within, wide], within >= 0.8 and wide <= 0.5
 
 
@@ -250,7 +248,8 @@ def flagged():
 @contextmanager
 def default_weights(recipe):
     """A folder of the weights that ship, with a card that says that they are the default: what "auto" would do."""
-    from dose.learning.weights import amend_card, weights_folders
+    from dose.learning.folders import weights_folders
+    from dose.learning.weights import amend_card
 
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("json", "safetensors"):
@@ -290,14 +289,18 @@ def real_fdg():
 
 @check("ai/lesions_pet/seconds a scan of 200 slices, one thread", unit="s", tolerance="60", source="this machine")
 def seconds():
-    scan, begin = scans()[0], time.perf_counter()
-    network(scan)
-    spent = time.perf_counter() - begin
+    scan = scans()[0]
+    with one_thread():
+        spent = timed(lambda: network(scan))
     return spent, spent < 60
 
 
-@check("ai/lesions_pet/peak memory of the process", unit="GB", tolerance="4", source="this machine")
+@check("ai/lesions_pet/peak memory", unit="MB", tolerance="4000", source="of a process that segments that scan")
 def memory():
-    network(scans()[0])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return peak, peak < 4
+    program = (
+        "from imaging.networks.lesions_scans import lesion_scan\n"
+        "from tests.validate.checks_ai_lesions_pet import SEEDS, network\n"
+        "network(lesion_scan(SEEDS[0]))"
+    )
+    peak = peak_megabytes(program)
+    return peak, peak <= 4000

@@ -5,7 +5,6 @@ Targets were written before the shipped network was evaluated. See docs/ai/organ
 
 from __future__ import annotations
 
-import resource
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +16,15 @@ from imaging.networks.organs_input import inputs_of
 from imaging.networks.organs_result import ORGANS
 from tests.validate import ai_organs as of
 from tests.validate import check
+from tests.validate.ai_cost import peak_megabytes
 
 NAME, OTHER = "ai/organs", "ai/organs_25d"
 TARGET = 0.90
 SHIFTED = 0.85
-"""Asked of scans outside of the training's ranges, where the range must flag them."""
+"""Asked of scans outside of what training drew."""
+
+UNLIKE = ("large", "blurred", "noisy")
+"""Of these, scans that the range should flag; no emission, and a cut field of this height, were trained on."""
 
 GROUPS = {
     "kidneys": ("kidney_left", "kidney_right"),
@@ -124,10 +127,10 @@ def volume_error():
     return 100 * float(np.median(errors)), np.median(errors) <= 0.10
 
 
-@check(f"{NAME}/volumes within 2 sd", unit="1", tolerance="0.85", source=f"organs of {PETS} PET/CT")
+@check(f"{NAME}/volumes within 2 sd", unit="1", tolerance="0.85 to 0.99", source=f"organs of {PETS} PET/CT")
 def covered():
     inside = [abs(found - truth) <= 2 * sd for found, sd, truth in _volumes()]
-    return float(np.mean(inside)), np.mean(inside) >= 0.85
+    return float(np.mean(inside)), 0.85 <= np.mean(inside) <= 0.99
 
 
 @check(f"{NAME}/doubled activity", unit="voxels", tolerance="0 other labels", source="one PET/CT")
@@ -185,17 +188,24 @@ def not_flagged():
     return number, number <= MOST_FLAGGED
 
 
+@check(f"{NAME}/range: unlike scans flagged ({', '.join(UNLIKE)})", unit="1", tolerance="all",
+       source="; ".join(SHIFTS[kind] for kind in UNLIKE))  # fmt: skip
+def unlike_flagged():
+    parts = [float(np.mean([bool(one.choice.reasons) for one in of.found(kind, "network")])) for kind in UNLIKE]
+    return parts, min(parts) == 1.0
+
+
 @check(f"{NAME}/seconds", unit="s", tolerance="120", source="one PET/CT from the thighs up, 6 mm, this machine")
 def seconds():
     value, _ = of.timed()
     return value, value < 120
 
 
-@check(f"{NAME}/peak memory of the process", unit="GB", tolerance="4", source="this machine")
+@check(f"{NAME}/peak memory", unit="MB", tolerance="4000", source="of a process that segments that PET/CT")
 def memory():
-    of.timed()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return peak, peak < 4
+    program = "from tests.validate.ai_organs import PET_SEEDS, found_by, pet\nfound_by('network', pet(PET_SEEDS[0]))"
+    peak = peak_megabytes(program)
+    return peak, peak <= 4000
 
 
 def _mean(by_organ, organs) -> float:

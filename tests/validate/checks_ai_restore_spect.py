@@ -6,9 +6,6 @@ voxel RMSE below that of deconvolution, kidneys within 3 %. Recovery coefficient
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from dose.learning.paired import paired
@@ -21,7 +18,7 @@ from imaging.networks.restore_spect import RECIPE, UPDATES, features
 from imaging.networks.restore_spect_classical import image_of
 from tests.validate import ai_restore_spect as figures
 from tests.validate import check
-from tests.validate.ai_denoise import peak_megabytes, timed
+from tests.validate.ai_cost import a_scan, peak_megabytes, timed
 from tests.validate.ai_restore_spect import SIZES_mL, compared, lesions, restored, tests
 
 NAME = "ai/restore_spect"
@@ -250,14 +247,9 @@ def seconds():
 
 @check(f"{NAME}/peak memory", "MB", "2000", "of a process that restores 64 x 128 x 128 voxels")
 def memory():
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.npy"
-        np.save(path, np.random.default_rng(0).poisson(9.0, (64, 128, 128)).astype(np.float32))
-        program = (
-            "import numpy as np; from imaging.geometry import Volume\n"
-            "from imaging.networks.restore_spect import restored_spect\n"
-            f"v = Volume(np.load('{path}', allow_pickle=False), np.diag([6.0, 6.0, 6.0, 1.0]))\n"
-            "restored_spect(v, line_keV=208.0, updates=20, method='network')"
-        )
-        peak = peak_megabytes(program)
+    program = (
+        "from imaging.networks.restore_spect import restored_spect\n"
+        "restored_spect(v, line_keV=208.0, updates=20, method='network')"
+    )
+    peak = peak_megabytes(a_scan((64, 128, 128), 6.0) + program)
     return peak, peak <= 2000

@@ -225,7 +225,8 @@ def own_error(seed: int) -> float:
         trained = refine_on_own(counts, steps=OWN_STEPS, from_scratch=True)
         return denoise_short_scan(counts, network=trained).projections.counts[0]
 
-    return view_error(stored(f"own {OWN_STEPS} {BATCH}", seed, USUAL, make), seed)
+    mark = load_weights(RECIPE).card["sha256"]  # stands for the loss and the architecture
+    return view_error(stored(f"own {OWN_STEPS} {BATCH}", seed, USUAL, make, mark), seed)
 
 
 @check("ai/short_scan/trained on its own counts alone: views beside the best Gaussian of each scan", "1", BETTER,

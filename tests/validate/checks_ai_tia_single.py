@@ -54,7 +54,7 @@ def made(patient: Patient, method: str, told: str = "true") -> np.ndarray:
 def unlike(patient: Patient) -> list[SingleScanTIA]:
     changes = (
         *({"time_h": 300.0}, {"time_h": 4.0}, {"fwhm_mm": 25.0}, {"nuclide": "67Cu"}),
-        *({"administered_MBq": 10.0}, {"administered_MBq": 1e6}, {"regions": {}}),
+        *({"administered_MBq": 300.0}, {"administered_MBq": 1e6}, {"regions": {}}),
     )
     return [SINGLE.asked(patient, **change) for change in changes]
 

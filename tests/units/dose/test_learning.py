@@ -10,12 +10,13 @@ import torch
 
 from dose.errors import InputError
 from dose.learning import cases as kept_cases
-from dose.learning import weights
+from dose.learning import folders
 from dose.learning.cases import cases_of, kept
 from dose.learning.paired import paired
 from dose.learning.patches import patch_starts, patchwise
 from dose.learning.ranges import choose, outside
 from dose.learning.recipe import Config, Recipe, read_config
+from dose.learning.spread import spread_error
 from dose.learning.training import rate, train
 from dose.learning.unet import UNet, count
 from dose.learning.weights import found_weights, load_weights, save_weights
@@ -107,11 +108,27 @@ def test_own_weights_go_before_the_shipped_ones_and_hide_no_others(toy, tmp_path
     shipped, own = tmp_path / "shipped", tmp_path / "own"
     for where in (shipped, own):
         save_weights(where, toy, toy.config(), [toy.network(toy.config())] * 2, {"limits": {}, "runs": []})
-    monkeypatch.setattr(weights, "folder", lambda *_: shipped)
+    monkeypatch.setattr(folders, "folder", lambda *_: shipped)
     monkeypatch.setenv("THERATWIN_WEIGHTS", str(own))
-    assert load_weights(toy).card["sha256"] == load_weights(toy, own).card["sha256"]
+    assert load_weights(toy).card["sha256"] == load_weights(toy, str(own)).card["sha256"]
+    (tmp_path / "empty").mkdir()
     monkeypatch.setenv("THERATWIN_WEIGHTS", str(tmp_path / "empty"))
     assert load_weights(toy).card["sha256"] == load_weights(toy, shipped).card["sha256"]
+
+
+def test_a_folder_of_weights_that_is_none_is_told_and_not_passed_over(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("THERATWIN_WEIGHTS", str(tmp_path / "mistyped"))
+    for asked in (load_weights, found_weights):
+        with pytest.raises(InputError, match=r'THERATWIN_WEIGHTS: found ".*mistyped"'):
+            asked(toy)
+
+
+def test_weights_without_their_card_are_told_and_not_passed_over(toy, tmp_path, monkeypatch):
+    save_weights(tmp_path, toy, toy.config(), [toy.network(toy.config())] * 2, {"limits": {}, "runs": []})
+    (tmp_path / "toy.json").unlink()
+    monkeypatch.setenv("THERATWIN_WEIGHTS", str(tmp_path))
+    with pytest.raises(InputError, match="without its card"):
+        load_weights(toy)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"sha256": 3}'])
@@ -246,7 +263,7 @@ def test_within_the_range_the_network_is_used_only_where_it_earned_it():
 
 def test_no_weights_mean_the_fallback_or_an_error():
     assert choose("auto", None, {}, default=False, why="none here").reasons == ("none here",)
-    with pytest.raises(InputError, match="weights: found none here"):
+    with pytest.raises(InputError, match="^none here$"):
         choose("network", None, {}, default=False, why="none here")
     with pytest.raises(InputError, match="method"):
         choose("best", LIMITS, {}, default=True)
@@ -324,3 +341,21 @@ def test_the_rate_rises_and_falls():
     assert rate(0.0) < 0.1 < rate(0.03)
     assert rate(0.5) == pytest.approx(0.5)
     assert rate(1.0) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_sd_learned_from_errors_is_theirs():
+    error = torch.from_numpy(np.random.default_rng(0).normal(0, 3.0, 200_000))
+    of_sd = [float(spread_error(error, torch.full_like(error, sd)).square().mean()) for sd in (2.9, 3.0, 3.1)]
+    assert of_sd[1] < min(of_sd[0], of_sd[2])
+
+
+def test_an_sd_near_zero_does_not_take_the_training_over():
+    error, sd = torch.tensor([1.0], requires_grad=True), torch.tensor([1e-3], requires_grad=True)
+    spread_error(error, sd).square().sum().backward()
+    assert error.grad is None or float(error.grad.abs()) == 0
+    assert sd.grad is not None
+    assert abs(float(sd.grad)) < 3
+    likelihood = torch.tensor([1e-3], requires_grad=True)
+    (0.5 * (error.detach() / likelihood).square() + likelihood.log()).sum().backward()
+    assert likelihood.grad is not None
+    assert abs(float(likelihood.grad)) > 1e8

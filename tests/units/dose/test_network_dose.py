@@ -248,6 +248,15 @@ def test_what_it_was_not_trained_for_is_named_and_the_kernels_used(nuclide, spac
     assert any(word in reason for reason in found.choice.reasons)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("method", ["auto", "network", "classical"])
+def test_a_density_in_grams_per_cubic_millimetre_is_refused_by_every_network(network, method):
+    tia, density = body()
+    for wrong in (1.03e-3, 1e-3 * density):
+        with pytest.raises(InputError, match="g/mm3"):
+            learned_dose(tia, wrong, "177Lu", SPACING, method=method, network=network)
+
+
 def test_errors_say_what_is_wrong():
     tia, density = body()
     with pytest.raises(InputError, match="dose_residual"):

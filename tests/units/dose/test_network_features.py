@@ -48,7 +48,7 @@ def weights(tmp_path):
 
 def usual(**more) -> dict:
     lesion = dict.fromkeys(LESION_FEATURES, 1.0)
-    return {**dict.fromkeys(FEATURES, 1.0), "female": 0, "lesions": [lesion, lesion], **more}
+    return {**dict.fromkeys(FEATURES, 1.0), "female": 0, "lesion_count": 2, "lesions": [lesion, lesion], **more}
 
 
 def test_an_untrained_network_is_the_regression(weights):
@@ -93,7 +93,7 @@ def test_features_that_do_not_go_together_are_far_away(weights):
 
 
 def test_a_strange_lesion_leaves_organs_alone(weights):
-    lesions = [dict.fromkeys(LESION_FEATURES, 1.0), {"suv_mean": 1e6, "suv_max": 1e6, "volume_mL": 1.0}]
+    lesions = [dict.fromkeys(LESION_FEATURES, 1.0), {"suv_mean": 1.0, "suv_max": 1.0, "volume_mL": 1e6}]
     found = learned_organ_doses(usual(lesions=lesions), weights=weights)
     assert found.choice.method == found.lesion_choices[0].method == "network"
     assert found.lesion_choices[1].method == "classical"
@@ -161,6 +161,58 @@ def test_none_and_nan_are_missing():
     record = record_of(usual(height_m=None, age_y=float("nan")))
     assert np.isnan(record.patient[[FEATURES.index("height_m"), FEATURES.index("age_y")]]).all()
     assert np.isfinite(record.patient).sum() == len(FEATURES) - 2
+
+
+CONTRADICTIONS = [
+    ({"suv_max": 2.0, "suv_mean": 14.0}, {"suv_max_hottest": 14.0}, r"lesions\[0\]: suv_max"),
+    ({}, {"lesion_count": 40}, "lesion_count.*40 beside 2"),
+    ({}, {"lesion_count": 1}, "lesion_count.*1 beside 2"),
+    ({}, {"lesion_count": 1.5}, "lesion_count.*whole"),
+    ({}, {"lesion_count": 1.5, "lesions": None}, "lesion_count.*whole"),
+    ({"suv_max": 22.0}, {"suv_max_hottest": 5.0}, "suv_max_hottest.*22"),
+    ({"suv_max": None, "suv_mean": 22.0}, {"suv_max_hottest": 5.0}, "suv_max_hottest.*22"),
+    ({}, {"sex": "male", "female": 1}, "sex.*female=1"),
+    ({}, {"sex": "female", "female": 0}, "sex.*female=0"),
+]
+
+
+@pytest.mark.parametrize(("lesion", "patient", "said"), CONTRADICTIONS)
+def test_records_that_contradict_themselves_are_refused(lesion, patient, said):
+    with pytest.raises(InputError, match=said):
+        record_of(two(lesion) | patient)
+
+
+def two(lesion) -> dict:
+    """A usual record whose first lesion is another."""
+    return usual(lesions=[usual()["lesions"][0] | lesion, usual()["lesions"][1]])
+
+
+AGREEING = [
+    ({"suv_max": 22.0, "suv_mean": 14.0}, {"suv_max_hottest": 22.0, "lesion_count": 2.0}),
+    ({"suv_max": 22.4}, {"suv_max_hottest": 22}),
+    ({"suv_max": 22.0}, {"suv_max_hottest": float("nan"), "lesion_count": None}),
+    ({"suv_max": 13.9, "suv_mean": 14.0}, {"suv_max_hottest": 30.0}),
+    ({}, {"sex": "female", "female": 1}),
+    ({}, {"sex": None, "female": 1}),
+]
+
+
+@pytest.mark.parametrize(("lesion", "patient"), AGREEING)
+def test_records_that_agree_but_for_rounding_are_taken(lesion, patient):
+    assert len(record_of(two(lesion) | patient).lesions) == 2
+
+
+def test_a_long_list_may_be_a_part_of_the_lesions_and_never_more_than_they_are():
+    ten = usual()["lesions"] * 5
+    assert len(record_of(usual(lesions=ten, lesion_count=40)).lesions) == 10
+    with pytest.raises(InputError, match="9 beside 10"):
+        record_of(usual(lesions=ten, lesion_count=9))
+
+
+@pytest.mark.parametrize("sex", [float("nan"), np.float32("nan"), None])
+def test_a_row_of_a_table_may_lack_the_sex(sex):
+    without = {name: value for name, value in usual(sex=sex).items() if name not in ("lesions", "female")}
+    assert np.isnan(record_of(pd.Series(without)).patient[FEATURES.index("female")])
 
 
 def test_regression_with_gaps_is_that_on_the_rest():

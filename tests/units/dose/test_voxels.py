@@ -222,6 +222,12 @@ def test_noise_below_zero_passes_only_where_asked():
     assert low.dose_Gy[0, 0, 0] < 0
 
 
+class OfImaging:
+    """As `imaging.geometry.Volume`: holds an array and is none."""
+
+    array = np.ones(SHAPE)
+
+
 BAD = [
     ({"tia_MBq_h": np.full(SHAPE, np.nan)}, "NaN"),
     ({"tia_MBq_h": np.zeros(SHAPE)}, "no voxel above 0"),
@@ -232,6 +238,13 @@ BAD = [
     ({"density_g_cm3": -1.0}, "0 to 22.6"),
     ({"density_g_cm3": 23.0}, "0 to 22.6"),
     ({"density_g_cm3": np.nan}, "0 to 22.6"),
+    ({"density_g_cm3": 1.03e-3}, "density_g_cm3.*g/mm3.*1000"),
+    ({"density_g_cm3": np.full(SHAPE, 0.0012), "engine": "local"}, "air everywhere"),
+    ({"density_g_cm3": np.zeros(SHAPE)}, "air everywhere"),
+    ({"density_g_cm3": OfImaging()}, r"volume\.array"),
+    ({"density_g_cm3": "1.03 g/cm3"}, "density_g_cm3.*a number"),
+    ({"tia_MBq_h": OfImaging()}, "voxel_mL"),
+    ({"tia_MBq_h": [[["some"]]]}, "array of numbers"),
     ({"nuclide": "177Hf"}, "stable"),
     ({"nuclide": "178Lux"}, "nuclide"),
     ({"spacing_mm": (0.004, 0.003, 0.005)}, "millimetres"),
@@ -255,6 +268,18 @@ def test_what_cannot_be_is_refused_with_advice(change, word):
     arguments = {"tia_MBq_h": activity(), "density_g_cm3": 1.0, "nuclide": "177Lu", "spacing_mm": EDGES} | change
     with pytest.raises(InputError, match=word):
         voxel(**arguments)
+
+
+@pytest.mark.parametrize("density", [1.03, np.where(np.arange(SHAPE[2]) == 4, 0.1, 0.0012) * np.ones(SHAPE)])
+def test_a_body_in_air_and_lists_are_taken(density):
+    found = voxel(activity().tolist(), density, "177Lu", EDGES, engine="local")
+    assert found.dose_Gy.max() > 0
+    np.testing.assert_array_equal(found.dose_Gy, voxel(activity(), density, "177Lu", EDGES, engine="local").dose_Gy)
+
+
+def test_a_volume_of_concentrations_is_refused_by_name():
+    with pytest.raises(InputError, match=r"tia_MBq_h_mL.*volume\.array"):
+        tia_per_voxel_MBq_h(OfImaging(), EDGES)
 
 
 def test_a_nuclide_that_emits_nothing_is_refused(monkeypatch):

@@ -21,7 +21,8 @@ from imaging.networks.denoise_pet import denoised_pet
 from imaging.networks.denoise_spect import denoised_spect
 from imaging.networks.patients import assigned, body_mass_g, concentrations, patient
 from imaging.projections import EnergyWindow, Projections
-from tests.validate.ai_denoise import peak_megabytes
+from imaging.series import ImageSeries
+from tests.validate.ai_cost import peak_megabytes
 
 GRID = np.diag([5.0, 5.0, 5.0, 1.0])
 KNOWN = {"pet": {"nuclide": "18F"}, "spect": {"line_keV": 208.0}}
@@ -320,3 +321,17 @@ def test_halves_of_counts_are_independent_and_sum_to_the_whole():
     np.testing.assert_allclose(first.frame_s, 10.0)
     with pytest.raises(ImageError, match="whole"):
         halves(whole.with_counts(counts + 0.3), seed=1)
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_what_is_no_volume_is_refused_by_name(kind):
+    image = Volume(a_case()["first"], GRID)
+    for given in (ImageSeries(image, "PET", "Bq/mL", "", ""), image.array, None):
+        with pytest.raises(InputError, match="volume: found"):
+            CALLS[kind](given, **KNOWN[kind])
+
+
+@pytest.mark.parametrize("line", ["208", None, 0.0])
+def test_a_photon_energy_that_is_no_number_is_refused(line):
+    with pytest.raises(InputError, match="line_keV"):
+        denoised_spect(Volume(a_case()["first"], GRID), line_keV=line)

@@ -13,6 +13,7 @@ from imaging.networks.lesions_cases import Look, label_uptake, painted, seen, wi
 from imaging.networks.lesions_features import axial_grid, body_mask, image_features
 from imaging.networks.lesions_pet import RECIPE, segment_lesions
 from imaging.networks.lesions_result import lesion_segmentation, outside_organs
+from imaging.series import ImageSeries
 
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
 SHAPE = (16, 30, 40)
@@ -303,3 +304,81 @@ def test_the_small_size_makes_a_smaller_network():
         size: sum(p.numel() for p in RECIPE.network(RECIPE.config(size)).parameters()) for size in ("small", "shipped")
     }
     assert of["small"] < of["shipped"]
+
+
+def far(volume: Volume, mm: float = 5000.0) -> Volume:
+    """The volume moved along x."""
+    affine = volume.affine.copy()
+    affine[0, 3] += mm
+    return Volume(volume.array, affine)
+
+
+def air() -> Volume:
+    return scan().with_array(np.where(scan().array > 0.2, 0.0, -1000.0))
+
+
+@pytest.mark.parametrize("method", ["network", "classical"])
+def test_organs_on_another_grid_are_refused_by_name(method):
+    for mask in (far(scan(), 20.0), Volume(np.ones((32, 60, 80)), np.diag([2.5, 2.5, 2.5, 1.0]))):
+        with pytest.raises(ImageError, match="kidney_left"):
+            segment_lesions(scan(), tracer="psma", organs={"kidney_left": mask}, method=method)
+
+
+@pytest.mark.parametrize("method", ["network", "classical"])
+def test_lesions_of_the_liver_are_found_however_it_is_spelt(method):
+    liver = np.zeros(SHAPE)
+    liver[2:14, 8:22, 2:24] = 1.0
+    given = {"tracer": "psma", "method": method}
+    lower, upper = (segment_lesions(scan(), **given, organs={n: Volume(liver, AFFINE)}) for n in ("liver", "Liver"))
+    np.testing.assert_array_equal(lower.mask.array, upper.mask.array)
+    assert upper.mask.array[8, 15, 10] == 1
+    spleen = segment_lesions(scan(), **given, organs={"Spleen": Volume(liver, AFFINE)})
+    assert spleen.mask.array[8, 15, 10] == 0
+
+
+def test_a_lesion_among_the_organs_is_refused_and_an_unknown_organ_named():
+    ask = {"tracer": "psma", "method": "classical"}
+    with pytest.raises(InputError, match="a lesion"):
+        segment_lesions(scan(), **ask, organs={"tumour_1": scan().with_array(BIG)})
+    said = segment_lesions(scan(), **ask, organs={"gland of Foo": scan().with_array(BIG)}).choice
+    assert any("gland of Foo" in reason for reason in said.reasons)
+
+
+def test_a_ct_that_does_not_show_the_scan_is_refused_and_one_of_a_part_said():
+    with pytest.raises(ImageError, match="ct: found a field with 0%"):
+        segment_lesions(scan(), far(air()), tracer="psma")
+    part, whole = (segment_lesions(scan(), ct, tracer="psma", method="network") for ct in (far(air(), 60.0), air()))
+    assert any("the ct covers" in reason for reason in part.choice.reasons)
+    assert not any("covers" in reason for reason in whole.choice.reasons)
+
+
+@pytest.mark.parametrize("value", ["0.5", -1, float("nan"), None])
+def test_a_least_volume_is_a_number_of_zero_or_more(value):
+    if value is None:
+        assert segment_lesions(scan(), tracer="psma", minimum_volume_mL=0, method="classical").lesions
+        return
+    with pytest.raises(InputError, match="minimum_volume_mL"):
+        segment_lesions(scan(), tracer="psma", minimum_volume_mL=value)
+
+
+def test_activity_that_is_negative_on_the_whole_or_elsewhere_is_refused():
+    with pytest.raises(ImageError, match="activity: found a sum"):
+        segment_lesions(scan(), tracer="psma", activity=scan().with_array(-scan().array))
+    with pytest.raises(ImageError, match="activity: found another grid"):
+        segment_lesions(scan(), tracer="psma", activity=far(scan()))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"pet_suv": ImageSeries(scan(), "PET", "g/mL", "", "")}, "pet_suv"),
+        ({"pet_suv": scan().array}, "pet_suv"),
+        ({"ct": ImageSeries(scan(), "CT", "HU", "", "")}, "ct"),
+        ({"activity": scan().array}, "activity"),
+        ({"organs": [scan()]}, "organs"),
+        ({"organs": {"liver": scan().array}}, "organs"),
+    ],
+)
+def test_what_is_no_volume_is_refused_by_name(change, field):
+    with pytest.raises(InputError, match=field):
+        segment_lesions(**{"pet_suv": scan(), "tracer": "psma"} | change)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dose.errors import ImageError, InputError
+from dose.learning.folders import weights_folders
 from dose.learning.ranges import Choice
-from dose.learning.weights import amend_card, load_weights, weights_folders
+from dose.learning.weights import amend_card, load_weights
 from imaging.geometry import Volume
 from imaging.networks import lesions_followup, lesions_pet
 from imaging.networks.acquisitions import Physics
 from imaging.networks.lesions_cases import Slab
 from imaging.networks.lesions_prior import FATES, NO_PRIOR, fates, moved, prior_channel, shrunk
 from imaging.networks.lesions_spect import RECIPE, field_mean, prior_on, segment_lesions_spect
+from imaging.series import ImageSeries
 
 AFFINE = np.diag([6.0, 6.0, 6.0, 1.0])
 SHAPE = (14, 24, 32)
@@ -237,3 +240,69 @@ def test_follow_ups_of_other_physics_lie_in_another_folder(monkeypatch):
             lesions_followup.follow_up(1, Physics(**words))
     assert len(set(folders)) == 5
     assert folders[0] == folders[-1]
+
+
+def far(volume: Volume, mm: float = 5000.0) -> Volume:
+    """The volume moved along x."""
+    affine = volume.affine.copy()
+    affine[0, 3] += mm
+    return Volume(volume.array, affine)
+
+
+def test_a_body_without_prior_is_searched_by_the_network_and_not_by_copying():
+    asked = {"tracer": "psma", "prior": half()}
+    words = {
+        "auto": "no lesion is looked for",
+        "classical": "no lesion is looked for",
+        "network": "looked at elsewhere",
+    }
+    for method, word in words.items():
+        said = segment_lesions_spect(scan(), **asked, method=method).choice.reasons
+        assert [word in reason for reason in said if "the prior covers" in reason] == [True]
+    shared = segment_lesions_spect(scan(), **asked, rule="share").choice.reasons
+    assert any("the rule looks at the SPECT alone" in reason for reason in shared)
+
+
+@pytest.mark.parametrize("method", ["auto", "classical", "network"])
+def test_a_prior_or_ct_that_shows_another_place_is_refused(method):
+    ask = {"tracer": "psma", "method": method}
+    with pytest.raises(ImageError, match="prior: found one that covers none"):
+        segment_lesions_spect(scan(), **ask, prior=far(prior(BIG)))
+    with pytest.raises(ImageError, match="ct: found a field with 0%"):
+        segment_lesions_spect(scan(), far(prior(BIG)), **ask)
+    assert segment_lesions_spect(scan(), **ask, prior=half()).choice.reasons
+
+
+def test_a_ct_over_a_part_of_the_spect_is_said():
+    part = segment_lesions_spect(scan(), far(prior(BIG), 60.0), tracer="psma", method="network").choice.reasons
+    assert any("the ct covers" in reason for reason in part)
+    whole = segment_lesions_spect(scan(), prior(BIG), tracer="psma", method="network").choice.reasons
+    assert not any("covers" in reason for reason in whole)
+
+
+def test_organs_are_checked_as_those_of_a_pet():
+    for mask in (far(scan(), 20.0), Volume(np.ones((28, 48, 64)), np.diag([3.0, 3.0, 3.0, 1.0]))):
+        with pytest.raises(ImageError, match="kidney_left"):
+            segment_lesions_spect(scan(), tracer="psma", organs={"kidney_left": mask}, method="network")
+    with pytest.raises(InputError, match="a lesion"):
+        segment_lesions_spect(scan(), tracer="psma", organs={"lesion 1": prior(BIG)})
+    given = {"tracer": "psma", "prior": prior(BIG), "rule": "copied"}
+    found = segment_lesions_spect(scan(), **given, organs={"Liver": prior(BIG), "part of Foo": prior(SMALL)})
+    np.testing.assert_array_equal(found.mask.array > 0, BIG)
+    assert any("part of Foo" in reason for reason in found.choice.reasons)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"spect": ImageSeries(scan(), "SPECT", "Bq/mL", "", "")}, "spect"),
+        ({"ct": scan().array}, "ct"),
+        ({"prior": SimpleNamespace(probability=prior(BIG))}, "prior.*probability"),
+        ({"organs": [scan()]}, "organs"),
+        ({"minimum_volume_mL": "0.5"}, "minimum_volume_mL"),
+        ({"minimum_volume_mL": -1}, "minimum_volume_mL"),
+    ],
+)
+def test_what_is_no_volume_or_number_is_refused_by_name(change, field):
+    with pytest.raises(InputError, match=field):
+        segment_lesions_spect(**{"spect": scan(), "tracer": "psma"} | change)

@@ -16,7 +16,7 @@ from imaging.geometry import Volume
 from imaging.networks import organs, organs_25d, organs_atlas
 from imaging.networks.organs import cleaned, segment_organs, segmentation_loss
 from imaging.networks.organs_data import Spread, batch, made, organ_classes, whole
-from imaging.networks.organs_input import HEIGHT, MEDIAN_HU, inputs_of, network_grid
+from imaging.networks.organs_input import FINEST, HEIGHT, MEDIAN_HU, inputs_of, network_grid
 from imaging.networks.organs_result import ORGANS, OrganSegmentation
 from imaging.region_masks import region_masks
 from imaging.scanner import activity_map, noisy_ct, virtual_body
@@ -142,10 +142,10 @@ def test_the_range_holds_nothing_that_cannot_be_and_no_field_lower_than_was_trai
     heights = (24 * 6.0, 6.0 * organs.RECIPE.config("small").training["patch"][0])
     assert found[HEIGHT][0] == min(heights)
     assert found[HEIGHT][1] >= max(heights)
-    assert all(low >= 0 for name, (low, _) in found.items() if name != MEDIAN_HU)
+    assert all(low >= 0 for name, (low, _) in found.items() if name not in (MEDIAN_HU, FINEST))
     for trained in (organs.RECIPE, organs_25d.RECIPE):
         kept = load_weights(trained).limits
-        assert all(low >= 0 for name, (low, _) in kept.items() if name != MEDIAN_HU)
+        assert all(low >= 0 for name, (low, _) in kept.items() if name not in (MEDIAN_HU, FINEST))
     assert load_weights(organs.RECIPE).limits[HEIGHT][0] == 192.0
 
 
@@ -238,3 +238,44 @@ def test_the_slice_variant_answers_on_every_slice_in_order():
     moved = np.abs(organs_25d.slice_by_slice(trained, changed) - answer).max(axis=(0, 2, 3))
     assert (moved[:4] == 0).all()
     assert (moved[4:] > 0).all()
+
+
+def phantom() -> tuple[Volume, Volume]:
+    """Emission and CT of a box in air."""
+    box = np.full((20, 20, 20), -1000.0)
+    box[4:16, 4:16, 4:16] = 30.0
+    ct = Volume(box, np.diag([5.0, 5, 5, 1]))
+    return ct.with_array(box + 1001), ct
+
+
+def moved(volume: Volume, z_mm: float) -> Volume:
+    affine = volume.affine.copy()
+    affine[2, 3] += z_mm
+    return Volume(volume.array, affine)
+
+
+@pytest.mark.parametrize("segment", [segment_organs, organs_25d.segment_organs_25d])
+def test_an_emission_image_of_another_place_is_refused_and_one_over_a_part_of_the_body_said(segment):
+    emission, ct = phantom()
+    ask = {"modality": "PET", "method": "network"}
+    with pytest.raises(ImageError, match="emission: found a field with 0% of the body"):
+        segment(emission, moved(ct, 5000.0), **ask)
+    part = segment(moved(emission, 50.0), ct, **ask).choice.reasons
+    assert any("the emission covers" in reason for reason in part)
+    assert not any("covers" in reason for reason in segment(emission, ct, **ask).choice.reasons)
+    assert not any("covers" in reason for reason in segment(moved(emission, 15.0), ct, **ask).choice.reasons)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"ct": None}, "ct: found None"),
+        ({"ct": phantom()[1].array}, "ct: found a ndarray"),
+        ({"ct": ImageSeries(phantom()[1], "CT", "HU", "", "")}, "ct: .*its .volume"),
+        ({"emission": ImageSeries(phantom()[0], "PET", "Bq/mL", "", "")}, "emission: .*its .volume"),
+    ],
+)
+def test_what_is_no_volume_is_refused_by_name(change, field):
+    emission, ct = phantom()
+    with pytest.raises(InputError, match=field):
+        segment_organs(**{"emission": emission, "ct": ct, "modality": "PET"} | change)

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from dose.errors import ImageError, InputError
+from dose.learning.ranges import Choice
 from dose.learning.weights import save_weights, tensors_of
 from imaging.geometry import Volume
 from imaging.networks import restore_spect, restore_spect_cases
 from imaging.networks.restore_spect import RECIPE, applied, limits, restored_spect
 from imaging.networks.restore_spect_cases import _ellipsoid, _uptake, lesions_of, organ_of
 from imaging.networks.restore_spect_classical import (
+    by_recovery,
     chosen,
     chosen_curve,
     chosen_deconvolution,
@@ -29,6 +31,8 @@ from imaging.networks.restore_spect_classical import (
 )
 from imaging.networks.restore_spect_model import Restorer, channels
 from imaging.recovery import blurred
+from imaging.recovery_fit import recovery
+from imaging.series import ImageSeries
 
 ASK = {"line_keV": 208.0, "updates": 30}
 NAMES = ("outside", "remainder", "kidney_left", "tumour_1")
@@ -168,6 +172,27 @@ def test_rules_and_masks_are_checked():
         restored_spect(image, **ASK, masks=empty, rule="recovery", method="classical")
 
 
+def test_the_mean_of_a_soft_region_is_divided_by_its_recovery():
+    image = image_of(a_case(), 0)
+    weight = np.zeros(image.array.shape, np.float32)
+    weight[4:8, 4:8, 4:8] = 1.0
+    soft = (weight + np.roll(weight, 1, axis=2)) / 2
+    made = by_recovery(image, {"lesion": image.with_array(soft)}, 2.0, 1.0)
+    recovered = float(recovery(float(soft.sum()) * image.voxel_mL, 2.0, 1.0))
+    read = lambda array: float((soft * array).sum() / soft.sum())
+    assert recovered < 0.9
+    assert read(made) == pytest.approx(read(image.array) / recovered, rel=1e-5)
+    np.testing.assert_array_equal(made[soft == 0], image.array.astype(np.float32)[soft == 0])
+
+
+@pytest.mark.parametrize("rule", ["recovery", "yang"])
+def test_a_region_given_twice_is_refused(rule):
+    image = image_of(a_case(), 0)
+    mask = image.with_array((a_case()["labels"][0] == 4).astype(float))
+    with pytest.raises(ImageError, match="overlap"):
+        restored_spect(image, **ASK, masks={"one": mask, "two": mask}, rule=rule, method="classical")
+
+
 def test_each_rule_comes_nearer_to_the_truth_and_yang_with_the_right_blur_nearest(monkeypatch):
     monkeypatch.setattr(restore_spect, "CHOSEN", replace(restore_spect.CHOSEN, yang_fwhm_mm=12.0))
     case = a_case(fwhm_mm=12.0, noise=0.0)
@@ -268,3 +293,46 @@ def test_lesions_and_organs_of_a_case():
     assert set(lesions_of(case, 0)) == {3, 4}
     assert organ_of(case, 0, "kidney_left").sum() == 8 * 6 * 6
     assert set(regions_of(case, 0)) == {"lesion_3", "lesion_4", "kidney_left", "body"}
+
+
+def far(volume: Volume, mm: float = 5000.0) -> Volume:
+    """The volume moved along x."""
+    affine = volume.affine.copy()
+    affine[0, 3] += mm
+    return Volume(volume.array, affine)
+
+
+@pytest.mark.parametrize("method", ["network", "classical", "auto"])
+def test_a_ct_of_another_place_is_refused(method, tmp_path):
+    image = saved(tmp_path, default=True)
+    with pytest.raises(ImageError, match="ct: found a field with 0%"):
+        restored_spect(image, far(image), **ASK, weights=tmp_path, method=method)
+
+
+def test_a_ct_over_a_part_of_the_image_is_said_and_left_to_the_classical_method(tmp_path):
+    image = saved(tmp_path, default=True)
+    ct, ask = image.with_array(a_case()["hu"]), ASK | {"weights": tmp_path}
+    part = restored_spect(image, far(ct, 60.0), **ask).choice
+    assert part.method == "classical"
+    assert "the ct covers" in part.reasons[0]
+    assert "the ct covers" in restored_spect(image, far(ct, 60.0), **ask, method="network").choice.reasons[0]
+    assert restored_spect(image, ct, **ask).choice == Choice("network")
+
+
+@pytest.mark.parametrize("method", ["network", "classical"])
+@pytest.mark.parametrize(
+    "change", [{"line_keV": "208"}, {"line_keV": None}, {"updates": "4x8"}, {"updates": 0}, {"line_keV": -208.0}]
+)
+def test_what_is_no_number_is_refused_by_name(change, method):
+    with pytest.raises(InputError, match=next(iter(change))):
+        restored_spect(image_of(a_case(), 0), **ASK | change, method=method)
+
+
+def test_what_is_no_volume_is_refused_by_name():
+    image = image_of(a_case(), 0)
+    series = ImageSeries(image, "SPECT", "Bq/mL", "", "")
+    for field, words in (("volume", {"volume": series}), ("ct", {"ct": image.array}), ("masks", {"masks": [image]})):
+        with pytest.raises(InputError, match=field):
+            restored_spect(**{"volume": image, **ASK} | words)
+    with pytest.raises(InputError, match="mask"):
+        restored_spect(image, **ASK, method="classical").mean_in(image.array)  # pyright: ignore[reportArgumentType]

@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from dose.errors import ImageError, InputError
 from dose.learning.recipe import Config
 from imaging.geometry import Volume
 from imaging.networks.scatter import DEW_90Y, RECIPE_177LU, TEW_FWHM_mm, estimated_scatter
 from imaging.networks.scatter_cases import WINDOWS_90Y, water_mm
-from imaging.networks.scatter_model import CHANNELS, ScatterNet, batch, channels
+from imaging.networks.scatter_model import CHANNELS, batch, channels
 from imaging.reconstruct.scatter import ScatterEstimate, tew
 from imaging.scanner.protocol import Protocol
-from imaging.series import Radiopharmaceutical
+from imaging.series import ImageSeries, Radiopharmaceutical
 from tests.fit_scatter import fitted, scan_of
 from tests.validate.ai_scatter import linear
 
@@ -167,15 +166,6 @@ def test_windows_that_the_factor_of_bremsstrahlung_was_not_fitted_for_are_named(
     assert [reason.split()[0] for reason in found.choice.reasons] == ["peak", "lower"]
 
 
-def test_the_sd_has_a_least_part_of_the_linear_estimate():
-    torch.manual_seed(0)
-    x = torch.rand(2, CHANNELS, 16, 16)
-    with torch.no_grad():
-        none, some = (ScatterNet(width=4, levels=2, base=(0, 1, 1), sd_part=part)(x) for part in (0.0, 0.1))
-    assert float(none[:, 1].max()) < 0.02
-    assert bool((some[:, 1] >= 0.1 * (x[:, 0] + x[:, 0].mean(dim=(1, 2), keepdim=True)) - 1e-6).all())
-
-
 def test_bremsstrahlung_has_a_network_of_its_own():
     levels = np.array([6.0, 3.9, 1.5])[:, None, None, None]
     made = replace(scan(), windows=WINDOWS_90Y).with_counts(levels * np.ones(scan().counts.shape))
@@ -243,3 +233,14 @@ def test_the_fit_of_windows_finds_the_sum_and_the_width_that_made_the_scatter():
     given = fitted(seen, np.array([[0.0, 1.0, 1.0]]), 6.0, free=False)
     assert given.weights == (0.0, 1.0, 1.0)
     assert given.error > 0.1
+
+
+def test_an_energy_as_text_and_a_ct_that_is_no_volume_are_refused():
+    projections = scan()
+    for line in ("208.4", 0.0, -208.0):
+        with pytest.raises(InputError, match="line_keV"):
+            estimated_scatter(projections, ct(), line_keV=line)  # pyright: ignore[reportArgumentType]
+    for given in (ImageSeries(ct(), "CT", "HU", "", ""), ct().array):
+        with pytest.raises(InputError, match="ct: found"):
+            estimated_scatter(projections, given)
+    assert estimated_scatter(projections, ct(), line_keV=208.4, method="network").choice.method == "network"

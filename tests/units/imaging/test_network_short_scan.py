@@ -112,3 +112,20 @@ def test_what_cannot_be_denoised_is_refused(scan):
 def test_odd_sizes_of_the_detector_are_taken(scan):
     odd = scan[0].with_counts(scan[0].counts[:, :, :31, :37])
     assert denoise_short_scan(odd, method="network").projections.counts.shape == (2, 40, 31, 37)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("line_keV", "208"), ("system_fwhm_mm", "7"), ("fwhm_mm", -3), ("fwhm_mm", "7"), ("network", "short_scan")],
+)
+def test_what_is_no_number_or_network_is_refused_by_name(scan, field, value):
+    with pytest.raises(InputError, match=field):
+        denoise_short_scan(scan[0], **{field: value})
+    done = denoise_short_scan(scan[0], fwhm_mm=0, line_keV=208.0, method="classical")
+    np.testing.assert_array_equal(done.projections.counts, scan[0].counts)
+
+
+@pytest.mark.parametrize(("field", "value"), [("steps", "2"), ("steps", 2.5), ("line_keV", "208")])
+def test_own_training_takes_numbers_only(scan, field, value):
+    with pytest.raises(InputError, match=field):
+        refine_on_own(scan[0], **{field: value})

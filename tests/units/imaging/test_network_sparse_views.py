@@ -165,3 +165,15 @@ def test_odd_sizes_of_the_detector_are_taken():
     few = sparse(ring())
     odd = few.with_counts(few.counts[:, :, :31, :37])
     assert complete_views(odd, method="network").projections.counts.shape == (2, 120, 31, 37)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("views", "120"), ("views", 120.0), ("line_keV", "208"), ("system_fwhm_mm", "7"), ("system_fwhm_mm", -7.0)],
+)
+def test_what_is_no_number_is_refused_by_name(field, value):
+    few = sparse(ring())
+    with pytest.raises(InputError, match=field):
+        complete_views(few, **{field: value})
+    known = {"views": np.int64(120), "line_keV": 208.0, "system_fwhm_mm": float("nan")}
+    assert complete_views(few, **known, method="classical").choice.method == "classical"

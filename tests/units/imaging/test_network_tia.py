@@ -140,7 +140,7 @@ def test_what_cannot_be_mapped_is_refused():
         tia_from_single_scan(small, small, **KNOWN)
     with pytest.raises(ImageError, match="grid"):
         tia_from_single_scan(image, Volume(ct.array[1:], ct.affine), **KNOWN)
-    with pytest.raises(InputError, match="regions"):
+    with pytest.raises(ImageError, match="regions"):
         tia_from_single_scan(image, ct, **KNOWN, regions={"liver": np.zeros(SHAPE, bool)}, method="classical")
 
 

@@ -13,7 +13,7 @@ from dose.learning.weights import save_weights, tensors_of
 from imaging.geometry import Volume
 from imaging.networks import warp_cases, warp_field
 from imaging.networks.warp import RECIPE, descended_registration, learned_registration, loss, network, velocities
-from imaging.networks.warp_grid import GRID_mm, emission_channel, grid_over
+from imaging.networks.warp_grid import AIR_HU, GRID_mm, ct_channel, emission_channel, grid_over, on_grid
 from imaging.registration import DisplacementField, SpatialTransform, resample
 from imaging.registration.pairwise import Registration
 from imaging.scanner.anatomy import Anatomy
@@ -291,3 +291,41 @@ def test_a_bare_volume_is_refused_by_name():
     bare = Volume(np.zeros((20, 20, 20)), np.diag([6.0, 6.0, 6.0, 1.0]))
     with pytest.raises(InputError, match="fixed: found a Volume"):
         learned_registration(bare, bare)  # type: ignore[arg-type]
+
+
+def test_what_the_network_sees_does_not_hang_on_the_order_of_slices():
+    hu = np.random.default_rng(0).uniform(-200, 300, (66, 20, 20))
+    image = Volume(hu, np.diag([6.0, 6.0, 6.0, 1.0]))
+    turned = image.affine.copy()
+    turned[:3, 2], turned[:3, 3] = -image.affine[:3, 2], image.to_lps_mm([0, 0, 65])
+    other, grid, same = Volume(hu[::-1].copy(), turned), grid_over(image), SpatialTransform.identity()
+    for ct in (True, False):
+        one, two = (on_grid(volume, same, grid, ct=ct) for volume in (image, other))
+        np.testing.assert_allclose(one, two, atol=1e-5)
+    bare = [ct_channel(resample(volume, same, grid, outside=AIR_HU).array) for volume in (image, other)]
+    assert np.abs(bare[0] - bare[1]).max() > 0.05
+
+
+@pytest.mark.parametrize("steps", ["3", 2.5, None])
+def test_steps_that_are_no_whole_number_are_refused(steps):
+    for call in (learned_registration, descended_registration):
+        with pytest.raises(InputError, match="refine"):
+            call(ct(), ct(), refine=steps)
+
+
+def aside(series: ImageSeries, x_mm: float) -> ImageSeries:
+    affine = series.volume.affine.copy()
+    affine[0, 3] += x_mm
+    return replace(series, volume=Volume(series.volume.array, affine))
+
+
+def test_an_emission_beside_the_moving_ct_is_refused_and_one_half_beside_it_said(weights):
+    fixed, moving = ct(), ct(seed=1)
+    for call in (learned_registration, descended_registration):
+        with pytest.raises(ImageError, match="moving CT: found a field with 0% of the emission"):
+            call(fixed, moving, emission=aside(spect(moving), 5000.0), start=STILL)
+    ask = {"start": STILL, "refine": 0, "weights": weights, "method": "network"}
+    part = learned_registration(fixed, moving, emission=aside(spect(moving), 70.0), **ask).choice.reasons
+    assert any("the moving CT covers" in reason for reason in part)
+    whole = learned_registration(fixed, moving, emission=spect(moving), **ask).choice.reasons
+    assert not any("covers" in reason for reason in whole)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import dose.learning.folders
 import twin.networks
 from dose.errors import InputError
-from dose.learning.recipe import Recipe, read_config
+from dose.learning.recipe import Recipe, folder, read_config
 from dose.learning.unet import UNet
 from twin.cli import app
 from twin.networks import NETWORKS, networks_table, recipe_of
@@ -77,5 +79,28 @@ def test_a_misspelt_network_is_told_with_the_nearest():
 
 
 def test_a_network_without_weights_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(twin.networks, "_package_folder", lambda module: tmp_path)
+    for module in (dose.learning.folders, twin.networks):
+        monkeypatch.setattr(module, "folder", lambda *_: tmp_path)
     assert set(networks_table()["checksum"]) == {"no weights"}
+
+
+def test_the_table_says_whose_weights_answer(monkeypatch, tmp_path):
+    shipped = folder("imaging.networks", "weights")
+    for kind in ("json", "safetensors"):
+        shutil.copy(shipped / f"short_scan.{kind}", tmp_path)
+    monkeypatch.setenv("THERATWIN_WEIGHTS", str(tmp_path))
+    whose = networks_table().set_index("network")["from"]
+    assert whose["short_scan"] == str(tmp_path)
+    assert set(whose.drop("short_scan")) == {"shipped"}
+
+
+@pytest.mark.parametrize("wrong", [["--device", "gpu"], ["--out", "a-file"]])
+def test_a_training_that_could_not_be_kept_is_refused_before_it_begins(monkeypatch, tmp_path, wrong):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
+    (tmp_path / "toy.toml").write_text(TOY)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(twin.networks, "recipe_of", lambda name: toy(tmp_path / "toy.toml"))
+    done = CliRunner().invoke(app, ["train", "toy", "--size", "small", *wrong])
+    assert done.exit_code == 2
+    assert not (tmp_path / "cache").exists()

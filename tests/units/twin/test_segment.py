@@ -18,11 +18,11 @@ from imaging.networks.organs_result import OrganSegmentation
 from imaging.region_masks import region_masks
 from imaging.series import ImageSeries, Radiopharmaceutical, StudyImages
 from imaging.virtual_study import VirtualScan, write_virtual_study
-from twin import cli, segment
+from twin import cli, segment, segment_scan
 from twin.image_study import ImageStudy, open_images
 from twin.segment import DrawSettings, draw_regions, with_regions
 from twin.segment_files import NAMES
-from twin.segment_scan import ct_of, family_of, scan_of
+from twin.segment_scan import ct_of, family_of, lesions_of, scan_of
 from twin.study_files import PatientFile
 
 GIVEN = datetime(2026, 3, 10, 9, 0)
@@ -135,6 +135,7 @@ def test_lesions_are_named_from_the_largest_on_and_taken_out_of_organs(monkeypat
     assert {row["region"] for row in found.rows} == set(found.masks)
     assert rows["tumour_1"]["volume_low_mL"] < rows["tumour_1"]["volume_mL"] < rows["tumour_1"]["volume_high_mL"]
     assert any(note.startswith("organs: x") for note in found.notes)
+    assert segment.SIMULATED_ONLY in found.notes
 
 
 def test_an_organ_hot_on_the_pet_is_no_lesion_of_the_spect(monkeypatch):
@@ -230,3 +231,22 @@ def test_a_wrong_word_is_told_and_nothing_is_written(folder, tmp_path):
     result = runner.invoke(cli.app, ["segment", str(folder), "--organs", "magic", "--out", str(out)])
     assert result.exit_code != 0
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("name", "left"), [("bone", 2), ("spleen", 0)])
+def test_a_lesion_within_bone_is_not_taken_for_the_bone(name, left):
+    pet = series("PET")
+    everywhere = {name: pet.volume.with_array(np.ones(pet.volume.array.shape))}
+    found, _ = lesions_of(StudyImages((pet, ct())), pet, ct(), everywhere, "psma", "classical")
+    assert len(found.lesions) == left
+
+
+def test_a_prior_beside_the_spect_is_said_and_not_used(monkeypatch):
+    spect = series("SPECT")
+    affine = spect.volume.affine.copy()
+    affine[:3, 3] += 5000.0
+    beside = Volume(np.ones(spect.volume.array.shape), affine)
+    monkeypatch.setattr(segment_scan, "_prior", lambda *_: (beside, ["the PET was the prior"]))
+    found, said = lesions_of(StudyImages((spect, ct())), spect, ct(), {}, "psma", "classical")
+    assert found.lesions
+    assert "not used" in said[-1]
