@@ -44,6 +44,7 @@ NETWORKS: dict[str, Listed] = {
     ),
     "warp": Listed(f"{IMAGING}.warp", "RECIPE", "one CT moved onto another, smoothly"),
     "tia_single": Listed("twin.network_recipes", "TIA_SINGLE", "time-integrated activity of voxels from one SPECT"),
+    "tia_from_pet": Listed("twin.network_recipes", "TIA_FROM_PET", "the same before therapy, from a PET"),
     "dose_residual": Listed(f"{DOSE}.residual", "RECIPE", "what tissue kernels leave over against Monte Carlo", DOSE),
     "dose_unet": Listed(f"{DOSE}.unet", "RECIPE", "dose from density and time-integrated activity", DOSE),
     "dose_kernels": Listed(f"{DOSE}.kernels", "RECIPE", "dose kernels by the density about each voxel", DOSE),

@@ -44,7 +44,7 @@ def a_patient() -> Figure:
     top = float(np.quantile(patient.truth[hot], 0.95))
     for axis, array, title in zip(figure.subplots(1, 4), shown, titles):
         high = float(np.quantile(patient.seen[hot], 0.95)) if array is patient.seen else top
-        panel(axis, array[::-1, plane], title, high)
+        panel(axis, array[:, plane], title, high)
     return figure
 
 

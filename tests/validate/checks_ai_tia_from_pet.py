@@ -60,7 +60,7 @@ def classical(patient: Patient, kind: str) -> np.ndarray:
 
 def unlike(patient: Patient) -> list[ForeseenTIA]:
     noise = np.random.default_rng(0).normal(0, 3 * patient.seen.mean(), patient.seen.shape)
-    scans = (0.01 * patient.seen, 100.0 * patient.seen, patient.seen + noise)
+    scans = (0.01 * patient.seen, patient.seen + noise)
     return [PET.asked(replace(patient, seen=seen)) for seen in scans] + [PET.asked(patient, fwhm_mm=15.0)]
 
 
@@ -72,6 +72,7 @@ PET = Judge(
     made,
     call,
     unlike,
+    "v = v.with_array(0.1 * v.array)  # SUV\n"
     "from imaging.networks.tia_from_pet import tia_from_pet_scan\n"
     "tia_from_pet_scan(v, v.with_array(0 * v.array), {'liver': mask}, fwhm_mm=6.0, **known)",
 )
