@@ -131,7 +131,7 @@ def draw_regions(
     notes += [f"{name} lies within lesions: it is not drawn" for name in organs if name not in kept]
     masks, rows = kept | lesions, _organ_rows(found, kept) + lesion_rows
     if not masks:
-        raise ImageError(describe("regions", "none found", "an organ or a lesion", "; ".join(notes) or "see the scan"))
+        raise ImageError(describe("regions", "none", "an organ or a lesion", "; ".join(notes) or "see the scan"))
     return DrawnRegions(scan, masks, tuple(rows), tuple(dict.fromkeys(notes)))
 
 

@@ -170,7 +170,7 @@ def test_without_a_ct_organs_are_left_out_and_it_is_said():
 
 def test_nothing_found_is_an_error_and_not_an_empty_drawing():
     even = series("PET", array=np.full((SIDE,) * 3, 500.0))
-    with pytest.raises(ImageError, match="none found"):
+    with pytest.raises(ImageError, match="regions: found none;"):
         draw_regions(study(even), DrawSettings(organs="none"))
 
 
