@@ -19,6 +19,9 @@ from imaging.point_spread import FWHM_PER_SIGMA
 SMALLEST_CORRELATION = 0.02
 """A neighbour's correlation below this is taken for white noise along that axis."""
 
+MEDIAN_OF_SD = 0.6745
+"""Median of the absolute value of a Gaussian, in sd."""
+
 
 @dataclass(frozen=True)
 class NoiseModel:

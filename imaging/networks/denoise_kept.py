@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy.ndimage import maximum_filter
 
 from imaging.networks.denoise import smoothed
+from imaging.noise_model import MEDIAN_OF_SD
 
 LESION_FWHM = 2.0
 """Voxels over which differences are averaged."""
@@ -27,9 +28,6 @@ NOISE_FWHM = 5.0
 
 LEAST_PART = 0.2
 """Of the image's mean: less is not body, or counted as so much."""
-
-MEDIAN_OF_SD = 0.6745
-"""Median of the absolute value of a Gaussian, in sd."""
 
 Image = Float[np.ndarray, "z y x"]
 

@@ -7,6 +7,7 @@ from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 
 from dose.errors import ImageError, InputError, describe
 from imaging.geometry import Volume, as_volume
+from imaging.noise_model import MEDIAN_OF_SD
 
 OUTSIDE_HU = -1024.0
 BODY_HU = -300.0
@@ -23,9 +24,6 @@ FINEST = "log10 of the finest part of the emission over its local mean"
 
 LEAST_MEAN = 0.05
 """Of the body's mean: colder places do not weigh more in `finest_part`."""
-
-MEDIAN_OF_SD = 0.6745
-"""Median of the absolute value of a Gaussian, in sd."""
 
 SOFT_HU = (-30.0, 120.0)
 """CT numbers of soft tissue without fat and bone; the features look at these."""

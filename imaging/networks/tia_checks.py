@@ -16,6 +16,7 @@ from dose.errors import ImageError, InputError, describe, nearest
 from dose.learning.ranges import positive
 from dose.nuclides import Radionuclide
 from imaging.geometry import Volume, as_volume
+from imaging.networks.given import check_grid
 from imaging.networks.tia_scans import TRACERS
 
 LEAST_VOXELS = 16
@@ -119,9 +120,8 @@ def mask_array(mask: Any, grid: Volume, field: str) -> Bool[np.ndarray, "z y x"]
     Raises:
         ImageError: a mask of another grid or shape, without a voxel, or of no numbers.
     """
-    if isinstance(mask, Volume) and not mask.is_on_grid_of(grid):
-        do = 'use mask.resampled_onto(image, interpolation="nearest")'
-        raise ImageError(describe(field, "a mask on another grid", "that of the image", do))
+    if isinstance(mask, Volume):
+        check_grid(mask, grid, field, how=', interpolation="nearest"')
     array = np.asarray(mask.array if isinstance(mask, Volume) else mask)
     inside = array > 0.5 if array.dtype.kind in "biuf" else np.zeros(0, bool)
     if array.shape != grid.array.shape or not inside.any():

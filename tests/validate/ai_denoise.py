@@ -16,14 +16,12 @@ from dose.learning.paired import paired
 from imaging.geometry import Volume
 from imaging.networks.denoise import GRAIN_FWHM, Denoiser, Filter, as_volume, channels, filtered, level, smoothed
 from imaging.networks.denoise_gaussian import body_rmse, oracle_fwhm_mm
+from imaging.noise_model import MEDIAN_OF_SD
 
 LEAST_FALSE_VOXELS = 4
 """A false lesion has at least as many voxels, as those of the simulated patients have."""
 
 NEAR_LESION_mm = 15.0
-
-MEDIAN_OF_SD = 0.6745
-"""Median of the absolute value of a Gaussian, in sd."""
 
 KIDNEYS, ORGANS = ("kidney_left", "kidney_right"), ("liver", "spleen")
 
