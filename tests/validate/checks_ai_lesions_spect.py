@@ -12,12 +12,15 @@ from functools import cache
 import numpy as np
 
 from tests.validate import check
-from tests.validate.ai_cost import one_thread, timed
+from tests.validate.ai_cost import one_thread, peak_megabytes, timed
 from tests.validate.checks_ai_lesions_pet import default_weights, detection
 
 SEEDS = range(2_000_000, 2_000_012)
 HOW = ("alone", "copied", "prior")
 SCANS = "12 simulated 177Lu SPECTs of 3 GBq in the body (camera, OSEM 4 x 8), PET 68Ga before, test bodies"
+FEWER = 0.5
+"""Counts over nominal of the scans with fewer: a third of those of `SCANS`."""
+
 LEFT = 0.3
 """A vanished lesion is still called where the mask covers this part of it."""
 
@@ -264,6 +267,31 @@ def flagged():
     ]
     seen = sum(any("trained for" in reason for reason in one.choice.reasons) for one in made)
     return seen, seen == 3
+
+
+@check("ai/lesions_spect/other: a third of the counts, found, of them, false positives a case: SPECT and prior, fuzzy",
+       unit="1", tolerance="0.85 found at 1 or fewer by the first", source="the same twelve patients")  # fmt: skip
+def fewer_counts():
+    from imaging.networks.lesions_followup import follow_up
+    from imaging.networks.lesions_scans import scored
+
+    seen = [follow_up(seed, scale=FEWER) for seed in SEEDS]
+    found = [[scored(answer(p, how).mask.array > 0.5, p.scan) for p in seen] for how in ("prior", "fuzzy")]
+    values = [v for each in found for v in detection(each)]
+    return values, values[0] >= 0.85 and values[3] <= 1.0
+
+
+@check(
+    "ai/lesions_spect/peak memory", unit="MB", tolerance="4000", source="of a process that segments a scan, PET first"
+)
+def memory():
+    program = (
+        "from imaging.networks.lesions_followup import follow_up\n"
+        "from tests.validate.checks_ai_lesions_spect import SEEDS, answer\n"
+        "answer(follow_up(SEEDS[0]), 'prior')"
+    )
+    peak = peak_megabytes(program)
+    return peak, peak <= 4000
 
 
 @check("ai/lesions_spect/seconds a scan of 64 slices, one thread", unit="s", tolerance="60", source="this machine")

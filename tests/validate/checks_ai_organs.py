@@ -16,7 +16,7 @@ from imaging.networks.organs_input import inputs_of
 from imaging.networks.organs_result import ORGANS
 from tests.validate import ai_organs as of
 from tests.validate import check
-from tests.validate.ai_cost import peak_megabytes
+from tests.validate.ai_cost import peak_megabytes, timed
 
 NAME, OTHER = "ai/organs", "ai/organs_25d"
 TARGET = 0.90
@@ -95,6 +95,13 @@ def _shift_rows() -> None:
         @check(f"{NAME}/shift: Dice, {kind}", unit="1", tolerance=f"above {SHIFTED}", source=source)
         def _one(kind=kind):
             value = float(np.mean(of.means(kind, "network")))
+            return value, value > SHIFTED
+
+    for kind in UNLIKE:
+
+        @check(f"{OTHER}/shift: Dice, {kind}", unit="1", tolerance=f"above {SHIFTED}", source=SHIFTS[kind])
+        def _two(kind=kind):
+            value = float(np.mean(of.means(kind, "2.5D")))
             return value, value > SHIFTED
 
 
@@ -199,6 +206,19 @@ def unlike_flagged():
 def seconds():
     value, _ = of.timed()
     return value, value < 120
+
+
+@check(f"{OTHER}/seconds", unit="s", tolerance="120", source="one PET/CT from the thighs up, 6 mm, this machine")
+def seconds_25d():
+    value = timed(lambda: of.found_by("2.5D", of.scans("pet")[0]))
+    return value, value < 120
+
+
+@check(f"{OTHER}/peak memory", unit="MB", tolerance="4000", source="of a process that segments that PET/CT")
+def memory_25d():
+    program = "from tests.validate.ai_organs import PET_SEEDS, found_by, pet\nfound_by('2.5D', pet(PET_SEEDS[0]))"
+    peak = peak_megabytes(program)
+    return peak, peak <= 4000
 
 
 @check(f"{NAME}/peak memory", unit="MB", tolerance="4000", source="of a process that segments that PET/CT")
